@@ -1,0 +1,46 @@
+# make conformance   every framework against the oracle; one line per backend, device and dtype
+# make test          all that CI checks: lint, format, types, packaging, tests, examples
+# make format        rewrite the sources as "make test" wants them
+# make clean         remove what the other targets made
+# Each works on a fresh Debian or Ubuntu with Python 3.11+, python3-venv and make; a second run installs nothing.
+
+PYTHON ?= python3
+FRAMEWORKS := numpy,torch,jax,tensorflow
+# PyTorch's own index of CPU builds: elsewhere Linux gets the CUDA build. Asked only when pip's usual places have none.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+TORCH_CPU := $(shell sed -n 's/^torch==.*/&+cpu/p' constraints.txt)
+# Tests run one process per core, so each process gets one thread.
+ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
+
+.PHONY: install conformance test format clean
+.DELETE_ON_ERROR:
+
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("infonce needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+ifeq ($(shell uname -s),Linux)
+	$(PIP) install --quiet --no-deps "$(TORCH_CPU)" 2>/dev/null \
+	  || $(PIP) install --quiet --no-deps --index-url "$(TORCH_INDEX)" "$(TORCH_CPU)"
+endif
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+conformance: install
+	$(BIN)/infonce conformance --require $(FRAMEWORKS)
+
+test: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(ONE_THREAD) $(BIN)/pytest --quiet --numprocesses auto --maxprocesses 8 --dist loadgroup
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,95 @@
+"""How torch's autograd, torch.func and torch.compile see the engine.
+
+The forward pass computes the gradients and saves only them; the backward pass multiplies them by the cotangent. With
+reduction "none" that cotangent is not known before, and the backward pass computes them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from infonce.problem import Inputs, Options
+
+from ._operator import compute
+
+
+class Loss(Function):
+    """The loss, with the gradients as outputs that are not differentiable themselves."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(options: Options, wanted: tuple[str, ...], *inputs: Any) -> tuple[Tensor, ...]:
+        ahead = () if options.reduction == "none" else wanted
+        return compute(options, Inputs(*inputs), ahead)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.options, ctx.wanted, *arrays = inputs
+        ctx.number = None if isinstance(arrays[-1], Tensor) else arrays[-1]
+        if ctx.number is not None:
+            arrays[-1] = None
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*arrays, *output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        cotangent, saved = cotangents[0], list(ctx.saved_tensors)
+        if cotangent is None:
+            return (None,) * (2 + len(Inputs._fields))
+        if ctx.number is not None:
+            saved[len(Inputs._fields) - 1] = ctx.number
+        # The saved gradients are constants to autograd: a second derivative through them would be silently wrong.
+        pull = Pull.apply if torch.is_grad_enabled() else Pull.forward
+        gradients = dict(zip(ctx.wanted, pull(ctx.options, ctx.wanted, cotangent, *saved), strict=True))
+        return (None, None, *(gradients.get(name) for name in Inputs._fields))
+
+
+class Pull(Function):
+    """The gradients for a cotangent, each rounded once to its input's dtype.
+
+    It takes the inputs, so that a second derivative finds the way here, and gets told that there is none.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(options: Options, wanted: tuple[str, ...], cotangent: Tensor, *saved: Any) -> tuple[Tensor, ...]:
+        inputs, gradients = Inputs(*saved[: len(Inputs._fields)]), saved[len(Inputs._fields) :]
+        if options.reduction == "none":
+            gradients = compute(options, inputs, wanted, cotangent)[1:]
+        else:
+            gradients = tuple(g * cotangent for g in gradients)
+        return tuple(g.to(getattr(inputs, name).dtype) for name, g in zip(wanted, gradients, strict=True))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Any:
+        raise NotImplementedError(
+            "infonce losses have no second derivative in PyTorch: the gradient is computed in the forward pass. "
+            "Leave out create_graph=True and nested torch.func.grad, or use JAX or TensorFlow."
+        )
+
+
+def attached(options: Options, inputs: Inputs) -> Tensor:
+    """The loss, whose gradient is computed along with it where one is wanted."""
+    wanted: tuple[str, ...] = ()
+    if torch.is_grad_enabled():
+        # Inside grad(vmap(f)) requires_grad reads False although a gradient is wanted.
+        hidden = torch._C._are_functorch_transforms_active()
+        wanted = tuple(
+            name
+            for name, x in zip(Inputs._fields, inputs, strict=True)
+            if isinstance(x, Tensor) and (hidden or x.requires_grad)
+        )
+    if not wanted:
+        return compute(options, inputs, ())[0]
+    return Loss.apply(options, wanted, *inputs)[0]

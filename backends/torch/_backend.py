@@ -1,0 +1,35 @@
+"""The backend of PyTorch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from infonce.problem import Gradients, Inputs, Options
+
+from ._arithmetic import TorchArithmetic
+from ._autodiff import attached
+from ._operator import compute
+
+
+class TorchBackend(TorchArithmetic):
+    name = "torch"
+
+    def owns(self, x: object) -> bool:
+        return isinstance(x, Tensor) and x.layout is torch.strided
+
+    def device(self, x: Tensor) -> str:
+        return str(x.device)
+
+    def compiling(self, x: Tensor) -> bool:
+        return torch.compiler.is_compiling()
+
+    def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Tensor, Gradients]:
+        loss, *gradients = compute(options, inputs, wanted)
+        return loss, {n: g.to(getattr(inputs, n).dtype) for n, g in zip(wanted, gradients, strict=True)}
+
+    def loss(self, options: Options, inputs: Inputs) -> Tensor:
+        return attached(options, inputs)
+
+
+BACKEND = TorchBackend(in_place=True)

@@ -1,0 +1,83 @@
+"""The engine as torch calls it: at once, without in-place operations, or as one opaque operator of a compiled graph."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from infonce.engine import solve
+from infonce.problem import Inputs, Options
+
+from ._arithmetic import FUNCTIONAL, IN_PLACE
+
+OPTION_NAMES = tuple(field.name for field in fields(Options))
+
+
+def compute(
+    options: Options, inputs: Inputs, wanted: tuple[str, ...], cotangent: Tensor | None = None
+) -> tuple[Tensor, ...]:
+    """The loss and the gradients of `wanted`, in their order and in the compute dtype."""
+    if not torch.compiler.is_compiling():
+        return run(options, inputs, wanted, cotangent)
+    if not isinstance(inputs.temperature, Tensor):
+        t = torch.full((), inputs.temperature, dtype=compute_dtype(inputs), device=inputs.query.device)
+        inputs = inputs._replace(temperature=t)
+    return tuple(operator(list(inputs), cotangent, written(options), ",".join(wanted)))
+
+
+def run(
+    options: Options, inputs: Inputs, wanted: tuple[str, ...], cotangent: Tensor | None = None
+) -> tuple[Tensor, ...]:
+    """Run the engine unseen by autograd, and without autocast, which would compute a float32 call in bfloat16."""
+    arithmetic = FUNCTIONAL if torch._C._are_functorch_transforms_active() else IN_PLACE
+    with torch.no_grad(), torch.autocast(inputs.query.device.type, enabled=False):
+        loss, gradients = solve(arithmetic, options, inputs, wanted, cotangent)
+    return loss, *(gradients[name] for name in wanted)
+
+
+@torch.library.custom_op("infonce::solve", mutates_args=())
+def operator(
+    inputs: list[Tensor | None], cotangent: Tensor | None, options: str, wanted: str
+) -> list[Tensor]:
+    """`run` behind a signature that a graph can hold: its cost to compile does not depend on N."""
+    return list(run(read(options), Inputs(*inputs), names(wanted), cotangent))
+
+
+@operator.register_fake
+def _(inputs: list[Tensor | None], cotangent: Tensor | None, options: str, wanted: str) -> list[Tensor]:
+    arrays = Inputs(*inputs)
+    dtype, query = compute_dtype(arrays), arrays.query
+    loss = query.new_empty(query.shape[:1] if read(options).reduction == "none" else (), dtype=dtype)
+    return [loss, *(query.new_empty(getattr(arrays, name).shape, dtype=dtype) for name in names(wanted))]
+
+
+@operator.register_vmap
+def _(
+    info: Any, in_dims: Any, inputs: list[Tensor | None], cotangent: Tensor | None, options: str, wanted: str
+) -> tuple[list[Tensor], list[int]]:
+    def one(inputs: list[Tensor | None], cotangent: Tensor | None) -> tuple[Tensor, ...]:
+        return run(read(options), Inputs(*inputs), names(wanted), cotangent)
+
+    found = torch.vmap(one, in_dims=in_dims[:2])(inputs, cotangent)
+    return list(found), [0] * len(found)
+
+
+def compute_dtype(inputs: Inputs) -> torch.dtype:
+    return torch.float64 if torch.float64 in [x.dtype for x in inputs[:3] if x is not None] else torch.float32
+
+
+def written(options: Options) -> str:
+    """The options as a string, one of the few things that an operator's signature can carry beside tensors."""
+    return "(" + ", ".join([repr(getattr(options, name)) for name in OPTION_NAMES]) + ",)"
+
+
+def read(options: str) -> Options:
+    return Options(*ast.literal_eval(options))
+
+
+def names(wanted: str) -> tuple[str, ...]:
+    return tuple(wanted.split(",")) if wanted else ()

@@ -1,0 +1,123 @@
+"""What a framework adds to the Array API standard, and how the backend of some arrays is found."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Any, Protocol
+
+import array_api_compat
+
+from .problem import Gradients, Inputs, Options
+
+Body = Callable[[Any, tuple[Any, ...], Any], tuple[tuple[Any, ...], tuple[Any, ...]]]
+
+
+class Arithmetic(Protocol):
+    """What the engine computes with: a namespace of the standard's functions, and what the standard lacks."""
+
+    xp: Any
+
+    def shape(self, x: Any) -> tuple[int | None, ...]:
+        """The shape, with None where it is not known yet."""
+        ...
+
+    def dtype(self, x: Any) -> str:
+        """The dtype's usual name, such as "float32"."""
+        ...
+
+    def count(self, x: Any) -> Any:
+        """The number of rows of `x`, as something that divides arrays of its dtype."""
+        ...
+
+    def loop(self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Any, ...], block: int) -> Any:
+        """Run `body(first_row, rows_of_the_block, sums) -> (outputs, sums)` over blocks of rows.
+
+        Returns the outputs joined along the rows, and the last sums. The first block's sums are None, or `start()`,
+        which is equivalent. An entry of `rows`, of the outputs or of the sums may be None throughout.
+        """
+        ...
+
+    # The rest is done in place where arrays are mutable and no tracer looks on: arguments named first are lost.
+
+    def exp_shifted(self, x: Any, shift: Any) -> Any:
+        """exp(x - shift)."""
+        ...
+
+    def mask_own(self, x: Any, first_row: Any) -> Any:
+        """`x` with -inf at (i, first_row + i)."""
+        ...
+
+    def add_product(self, total: Any, a: Any, b: Any) -> Any:
+        """total + a @ b; a total of None is zero."""
+        ...
+
+
+class Backend(Arithmetic, Protocol):
+    """One framework: how its arrays are recognised, and how the engine runs on them."""
+
+    name: str
+
+    def owns(self, x: object) -> bool:
+        """Whether `x` is a dense array of this framework."""
+        ...
+
+    def device(self, x: Any) -> str: ...
+
+    def compiling(self, x: Any) -> bool:
+        """Whether this call is being traced into a compiled graph, where nothing can be said."""
+        ...
+
+    def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
+        """The loss and the gradients of `wanted`, each in its input's dtype, without autodiff."""
+        ...
+
+    def loss(self, options: Options, inputs: Inputs) -> Any:
+        """The loss, attached to the framework's autodiff."""
+        ...
+
+
+def backend_of(x: object) -> Backend | None:
+    """The backend of one argument, found from its type alone; None when it is an array of no known library."""
+    # An import statement in each branch, and no cache: torch.compile traces through these, not through a registry.
+    for base in type(x).__mro__[:-1]:
+        root = base.__module__.partition(".")[0]
+        if root == "torch":
+            from infonce.torch._backend import BACKEND as torch_backend
+
+            return torch_backend
+        if root == "numpy":
+            from infonce.numpy._backend import BACKEND as numpy_backend
+
+            return numpy_backend
+        if root in ("jax", "jaxlib"):
+            from infonce.jax._backend import BACKEND as jax_backend
+
+            return jax_backend
+        if root == "tensorflow":
+            from infonce.tensorflow._backend import BACKEND as tensorflow_backend
+
+            return tensorflow_backend
+    return _other_backend(x)
+
+
+def _other_backend(x: object) -> Backend | None:
+    """A backend from another package, or the one of every array that brings its namespace."""
+    for base in type(x).__mro__[:-1]:
+        found = _entry_point(base.__module__.partition(".")[0])
+        if found is not None:
+            return found
+    if array_api_compat.is_array_api_obj(x):
+        from infonce.numpy._backend import array_api_backend
+
+        return array_api_backend(array_api_compat.array_namespace(x))
+    return None
+
+
+@functools.cache
+def _entry_point(root: str) -> Backend | None:
+    """What another package offers for the arrays of the library `root`."""
+    for entry in entry_points(group="infonce.backends", name=root):
+        return entry.load()  # type: ignore[no-any-return]
+    return None

@@ -1,0 +1,200 @@
+"""Every error message: what is wrong, both shapes, what is allowed and the fix, in the same words everywhere."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from numbers import Real
+from typing import Any
+
+from .backend import Backend, backend_of
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+SMALLEST = {"float32": 2.0**-126, "float64": 2.0**-1022}  # normal numbers
+LARGEST = {"float32": (2 - 2**-23) * 2.0**127, "float64": (2 - 2**-52) * 2.0**1023}
+
+Shape = tuple[int | None, ...]
+
+
+def options(
+    reduction: object,
+    negative_mode: object,
+    symmetric: object = False,
+    normalize: object = True,
+    in_batch: object = None,
+    block_size: object = None,
+) -> None:
+    """Check the options that stand for themselves."""
+    choice("reduction", reduction, ("none", "mean", "sum"))
+    choice("negative_mode", negative_mode, ("unpaired", "paired"))
+    flag("symmetric", symmetric)
+    flag("normalize", normalize)
+    if in_batch is not None:
+        flag("in_batch", in_batch)
+    if block_size is not None:
+        if isinstance(block_size, bool) or not isinstance(block_size, int):
+            raise TypeError(f"block_size must be an int, or None for the default; received {block_size!r}.")
+        if block_size <= 0:
+            raise ValueError(f"block_size must be at least 1, or None for the default; received {block_size!r}.")
+
+
+def choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; received {value!r}.")
+
+
+def flag(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False; received {value!r}.")
+
+
+def negatives_fit(explicit: bool, paired: bool, in_batch: bool, symmetric: bool) -> None:
+    """Options that contradict each other."""
+    if paired and not explicit:
+        raise ValueError(
+            'negative_mode="paired" needs negative_keys of shape (N, K, D); received None. Pass them, or leave '
+            'negative_mode at "unpaired" for in-batch negatives.'
+        )
+    if not explicit and not in_batch:
+        raise ValueError("in_batch=False needs negative_keys; received None. Pass them, or leave in_batch at None.")
+    if symmetric and not in_batch:
+        raise ValueError(
+            "symmetric=True needs the batch's own keys as candidates; received negative_keys without in_batch=True. "
+            "Pass in_batch=True as well, or leave symmetric at False."
+        )
+
+
+def is_array(x: object) -> bool:
+    """Whether x is an array of any library, as opposed to a number or anything else."""
+    backend = None if isinstance(x, Real | str) or x is None else backend_of(x)
+    return backend is not None and backend.owns(x)
+
+
+def short_name(x: object) -> str:
+    """How an argument is called in a message: its framework, or its type."""
+    backend = backend_of(x)
+    return f"{type(x).__name__}" if backend is None or not backend.owns(x) else f"a {backend.name} array"
+
+
+def find_backend(arrays: dict[str, Any]) -> Backend:
+    """The one backend of all these arguments; TypeError for what is no dense array or of another framework."""
+    first, backend = "", None
+    for name, x in arrays.items():
+        found = backend_of(x)
+        if found is None or not found.owns(x):
+            raise TypeError(
+                f"{name} must be a dense array of NumPy, PyTorch, JAX, TensorFlow or another Array API library; "
+                f"received {type(x).__name__}. Convert it first, for example with numpy.asarray."
+            )
+        if backend is None:
+            first, backend = name, found
+        elif found is not backend:
+            raise TypeError(
+                f"{first} and {name} must be arrays of the same framework; received {short_name(arrays[first])} and "
+                f"{short_name(x)}. Convert one of them."
+            )
+    assert backend is not None
+    return backend
+
+
+def embeddings(b: Backend, arrays: dict[str, Any], paired: bool, reduction: str) -> str:
+    """Check dtypes, devices and shapes of the embeddings; return the name of the dtype to compute in."""
+    shapes = {name: b.shape(x) for name, x in arrays.items()}
+    compute = "float32"
+    for name, x in arrays.items():
+        if floating(b, name, x) == "float64":
+            compute = "float64"
+        own = paired and name == "negative_keys"
+        ndim, form = (3, "(N, K, D)") if own else (2, "(M, D)" if name == "negative_keys" else "(N, D)")
+        shape = shapes[name]
+        if len(shape) != ndim:
+            hint = ""
+            if name == "negative_keys":
+                hint = f' for negative_mode="{"paired" if paired else "unpaired"}"'
+            raise ValueError(f"{name} must have {ndim} dimensions, {form}{hint}; received shape {shown(shape)}.")
+        if shape[-1] == 0:
+            raise ValueError(f"{name} must have at least one feature, {form}; received shape {shown(shape)}.")
+        if name != "query":
+            same_size(name, shape, shapes["query"], -1, "features D")
+            if name == "positive_key" or own:
+                same_size(name, shape, shapes["query"], 0, "rows N")
+            same_device(b, name, x, arrays["query"])
+    if reduction == "mean" and shapes["query"][0] == 0:
+        raise ValueError(
+            f'reduction="mean" of no rows is undefined; query has shape {shown(shapes["query"])}. Pass at least one '
+            'row, or reduction "sum" or "none".'
+        )
+    return compute
+
+
+def floating(b: Backend, name: str, x: Any) -> str:
+    dtype = b.dtype(x)
+    if dtype not in FLOATS:
+        fix = "Take a real part or a real embedding" if "complex" in dtype else "Cast to float, for example float32"
+        raise TypeError(f"{name} must have a dtype of {', '.join(FLOATS)}; received {dtype}. {fix}.")
+    return dtype
+
+
+def same_size(name: str, shape: Shape, query: Shape, axis: int, what: str) -> None:
+    if None not in (shape[axis], query[axis]) and shape[axis] != query[axis]:
+        raise ValueError(
+            f"query and {name} must have the same number of {what}; received shapes {shown(query)} and "
+            f"{shown(shape)}, that is {query[axis]} and {shape[axis]}."
+        )
+
+
+def same_device(b: Backend, name: str, x: Any, query: Any) -> None:
+    if b.device(x) != b.device(query):
+        raise ValueError(
+            f"query and {name} must be on the same device; received {b.device(query)} and {b.device(x)}. "
+            "Move one of them."
+        )
+
+
+def shown(shape: Shape) -> str:
+    return str(shape).replace("None", "?")
+
+
+def temperature_number(value: Any, compute: str) -> float:
+    """A Python or NumPy number as a float; its value is checked here, and only here."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(
+            "temperature must be a number, or a floating-point array of shape (), (N,) or (N, 1) of the embeddings' "
+            f"framework; received {value!r}."
+        )
+    number = float(value)
+    if not SMALLEST[compute] <= number <= LARGEST[compute]:
+        raise ValueError(
+            f"temperature must be positive, finite and a normal number of {compute}; received {value!r}. "
+            "Usual values lie between 0.01 and 1."
+        )
+    return number
+
+
+def temperature_array(b: Backend, x: Any, query: Any) -> None:
+    floating(b, "temperature", x)
+    shape, rows = b.shape(x), b.shape(query)[0]
+    fits = len(shape) == 0 or (len(shape) == 1 or shape[1:] == (1,)) and (None in (shape[0], rows) or shape[0] == rows)
+    if not fits:
+        raise ValueError(
+            "temperature must be a number or an array of shape (), (N,) or (N, 1), N the rows of query; received "
+            f"shape {shown(shape)} for query of shape {shown(b.shape(query))}."
+        )
+    if len(shape) > 0:
+        same_device(b, "temperature", x, query)
+
+
+def has_negatives(b: Backend, positive_key: Any, negative_keys: Any, in_batch: bool) -> bool:
+    """Whether any row may have a negative, as far as the shapes are known."""
+    return (in_batch and b.shape(positive_key)[0] not in (0, 1)) or (
+        negative_keys is not None and b.shape(negative_keys)[-2] != 0
+    )
+
+
+def warn_no_negatives(b: Backend, query: Any) -> None:
+    if b.shape(query)[0] != 0 and not b.compiling(query):
+        warnings.warn(
+            "there are no negatives: the loss and its gradients are 0. Pass more than one row, or negative_keys.",
+            UserWarning,
+            stacklevel=4,
+        )

@@ -1,0 +1,16 @@
+"""The one list of cases."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from infonce.conformance.cases import _agreement, _closed_forms, _counting, _identities, _symmetries
+from infonce.conformance.model import Case
+
+PARTS = (_agreement, _closed_forms, _symmetries, _identities, _counting)
+
+
+@cache
+def all_cases() -> tuple[Case, ...]:
+    """Every case of the suite, in a fixed order, with unique names."""
+    return tuple(case for part in PARTS for case in part.cases())

@@ -1,0 +1,119 @@
+"""How a case reaches its outcome: an answer against the oracle, against a number, or against another answer."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from infonce.conformance.model import Answer, Array, Data, Outcome, Program, Subject
+from infonce.conformance.oracle import Reference, info_nce
+from infonce.conformance.tolerance import Deviation, Exact, deviations
+
+HALVES = ("float16", "bfloat16")
+
+
+def reference(program: Program, data: Data, dtype: type[np.floating] = np.float64) -> Reference:
+    """The oracle's answer."""
+    options = {name: value for name, value in program.keywords.items() if name != "block_size"}
+    arrays = (data.query, data.positive_key, data.negative_keys, data.temperature)
+    return info_nce(*arrays, **options, cotangent=data.cotangent, dtype=dtype)
+
+
+def exact(program: Program, data: Data, dtype: str) -> Exact:
+    """What an answer in `dtype` on the (already rounded) data is compared with."""
+    inputs = {"query": data.query, "positive_key": data.positive_key, "temperature": np.asarray(data.temperature)}
+    if data.negative_keys is not None:
+        inputs["negative_keys"] = data.negative_keys
+    return Exact(
+        reference(program, data),
+        inputs,
+        normalize=program.keywords.get("normalize", True),
+        terms=program.rows if program.keywords.get("reduction") == "sum" else 1,
+        plain=reference(program, data, np.float32) if dtype in HALVES else None,
+    )
+
+
+def agrees(subject: Subject, program: Program, data: Data) -> Outcome:
+    """The subject's loss and every gradient against the oracle's, on the data as the subject sees it."""
+    data = subject.round(data)
+    with quiet():
+        answer = subject(program, data)
+    return compare(subject, program, data, answer, exact(program, data, subject.dtype))
+
+
+def compare(
+    subject: Subject, program: Program, data: Data, answer: Answer, want: Exact, names: tuple[str, ...] | None = None
+) -> Outcome:
+    """An answer's form, loss and gradients (all, or those named) against what they should be."""
+    found = deviations(answer, want, subject.dtype, names if subject.differentiable else ())
+    return judged(found, call(program, data, subject.dtype), answer.remarks)
+
+
+def related(
+    subject: Subject,
+    program: Program,
+    data: Data,
+    loss: Array | float,
+    gradients: Mapping[str, Array] | None = None,
+    answer: Answer | None = None,
+    share: float = 2,
+) -> Outcome:
+    """The answer on rounded data against values from elsewhere: share 2 where they come from another answer."""
+    if answer is None:
+        with quiet():
+            answer = subject(program, data)
+    gradients = gradients if gradients is not None and subject.differentiable else {}
+    want = exact(program, data, subject.dtype)
+    implied = replace(want.reference, loss=np.asarray(loss), gradients=dict(gradients))
+    found = deviations(answer, replace(want, reference=implied), subject.dtype)
+    return judged(found, call(program, data, subject.dtype), answer.remarks, share)
+
+
+def judged(found: Iterable[Deviation], called: str, remarks: tuple[str, ...] = (), share: float = 1) -> Outcome:
+    """The outcome of deviations, each allowed `share` tolerances."""
+    found = list(found)
+    messages = [f"{remark} [{called}]" for remark in remarks]
+    for deviation in found:
+        if not deviation.error <= share:
+            size = f"{deviation.error / share:.3g} x the tolerance"
+            messages.append(f"{deviation.what} = {deviation.got!r}, but should be {deviation.want!r} [{called}; {size}]")
+    return Outcome(max((deviation.error / share for deviation in found), default=0.0), tuple(messages))
+
+
+def failure(what: str, got: object, want: object, called: str) -> Outcome:
+    """A failure that no number measures."""
+    return Outcome(float("inf"), (f"{what} = {got}, but should be {want} [{called}]",))
+
+
+def together(outcomes: Iterable[Outcome]) -> Outcome:
+    """One outcome of several: the worst error, all messages."""
+    outcomes = list(outcomes)
+    messages = tuple(message for outcome in outcomes for message in outcome.messages)
+    return Outcome(max((outcome.error for outcome in outcomes), default=0.0), messages)
+
+
+def call(program: Program, data: Data, dtype: str) -> str:
+    """The call as a user would write it, with shapes in the place of data."""
+    arrays = {"query": data.query, "positive_key": data.positive_key, "negative_keys": data.negative_keys}
+    words = [f"{name}{x.shape}" for name, x in arrays.items() if x is not None]
+    t = data.temperature
+    words.append(f"temperature={f'array{t.shape}' if isinstance(t, np.ndarray) and t.ndim else float(t):}")
+    return f"info_nce({', '.join(words + [f'{name}={value!r}' for name, value in program.options])}) in {dtype}"
+
+
+def arrays_of(data: Data) -> list[Any]:
+    """The arrays that are there: query, positive key and, where given, the negative keys."""
+    return [x for x in (data.query, data.positive_key, data.negative_keys) if x is not None]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the warning that there are no negatives, where a case wants the value."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*negative")
+        yield

@@ -1,0 +1,124 @@
+"""A function under test, bound to one variant, device and dtype: the suite's `Subject`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..model import Answer, Data, Program
+from ._variant import Form, Step, Task, Toolkit, Variant, loss_dtype
+
+
+class BoundSubject:
+    """Calls `function` as the variant does. `differentiable=False` leaves the gradients to other cases."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        toolkit: Toolkit,
+        variant: Variant,
+        device: Any,
+        dtype: str,
+        *,
+        differentiable: bool = True,
+    ) -> None:
+        self.dtype = dtype
+        self.differentiable = differentiable and variant.differentiable
+        self._function = function
+        self._toolkit = toolkit
+        self._variant = variant
+        self._device = device
+        self._steps: dict[Task, Step] = {}
+
+    def __call__(self, program: Program, data: Data) -> Answer:
+        task = Task(self._function, program)
+        number = float(data.temperature) if program.temperature == "number" else None
+        with self._settings():
+            arrays = [self._array(values) for values in _inputs(data, number)]
+            cotangent = None if data.cotangent is None else self._array(data.cotangent, loss_dtype(self.dtype))
+            before = [self._toolkit.to_numpy(array) for array in arrays]
+            loss, gradients = self._step(task)(arrays, number, cotangent)
+            shape = (program.rows,) if task.by_row else ()
+            want = self._toolkit.form(arrays[0])
+            remarks = [*self._differences("loss", loss, want._replace(dtype=loss_dtype(self.dtype), shape=shape))]
+            named: dict[str, NDArray[np.float64]] = {}
+            for name, array, gradient in zip(task.names, arrays, gradients, strict=False):
+                found = [*self._differences(f"gradient of {name}", gradient, self._toolkit.form(array))]
+                remarks += found
+                named[name] = self._values(gradient, before[task.names.index(name)].shape)
+            for name, array, values in zip(task.names, arrays, before, strict=True):
+                if not np.array_equal(self._toolkit.to_numpy(array), values, equal_nan=True):
+                    remarks.append(f"{name} was modified by the call")
+            return Answer(self._values(loss, shape), named if self.differentiable else {}, tuple(remarks))
+
+    def round(self, data: Data) -> Data:
+        """The same data as the subject sees it: rounded to its dtype, as float64."""
+        with self._settings():
+            number = not isinstance(data.temperature, np.ndarray)
+            return replace(
+                data,
+                query=self._rounded(data.query),
+                positive_key=self._rounded(data.positive_key),
+                negative_keys=None if data.negative_keys is None else self._rounded(data.negative_keys),
+                temperature=data.temperature if number else self._rounded(data.temperature),
+                cotangent=None if data.cotangent is None else self._rounded(data.cotangent, loss_dtype(self.dtype)),
+            )
+
+    def raw(self, *arguments: Any, **options: Any) -> Any:
+        """Call the function itself: exact NumPy arrays become the framework's own, of their dtype; others stay."""
+        with self._settings():
+            return self._function(
+                *(self._own(argument) for argument in arguments),
+                **{name: self._own(argument) for name, argument in options.items()},
+            )
+
+    @contextmanager
+    def _settings(self) -> Iterator[None]:
+        with self._toolkit.settings(self._device), self._variant.settings():
+            yield
+
+    def _step(self, task: Task) -> Step:
+        if task not in self._steps:
+            self._steps[task] = self._variant.build(task)
+        return self._steps[task]
+
+    def _array(self, values: NDArray[np.float64], dtype: str | None = None) -> Any:
+        return self._variant.prepare(self._toolkit.to_array(values, dtype or self.dtype, self._device))
+
+    def _rounded(self, values: NDArray[np.float64], dtype: str | None = None) -> NDArray[np.float64]:
+        return self._toolkit.to_numpy(self._toolkit.to_array(values, dtype or self.dtype, self._device))
+
+    def _own(self, argument: Any) -> Any:
+        if type(argument) is not np.ndarray or not argument.dtype.isnative:
+            return argument
+        return self._toolkit.to_array(argument, None, self._device)
+
+    def _differences(self, what: str, got: Any, want: Form) -> Iterator[str]:
+        form = self._toolkit.form(got)
+        if not form.framework:
+            yield f"{what} is a {form.dtype}, but should be an array of {want.framework}"
+            return
+        for field in ("dtype", "shape", "device"):
+            if getattr(form, field) != getattr(want, field):
+                yield f"{what} has {field} {getattr(form, field)}, but should have {getattr(want, field)}"
+
+    def _values(self, array: Any, shape: Sequence[int]) -> NDArray[np.float64]:
+        """The array in float64; NaN where there is no such array, which `_differences` has said."""
+        if self._toolkit.form(array).shape != tuple(shape):
+            return np.full(shape, math.nan)
+        return self._toolkit.to_numpy(array)
+
+
+def _inputs(data: Data, number: float | None) -> Iterator[NDArray[np.float64]]:
+    yield data.query
+    yield data.positive_key
+    if data.negative_keys is not None:
+        yield data.negative_keys
+    if number is None:
+        yield np.asarray(data.temperature, np.float64)

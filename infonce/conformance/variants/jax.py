@@ -1,0 +1,149 @@
+"""JAX: eager, jitted, vmapped, inside shard_map, and with 64-bit types off."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+from numpy.typing import NDArray
+
+from ._variant import Arrays, Form, Step, Task, Variant, own_gradients, place
+
+_HALVES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+
+
+def version() -> str:
+    return jax.__version__
+
+
+def devices() -> Mapping[str, Any]:
+    found = {"cpu": jax.devices("cpu")[0]}
+    if jax.default_backend() == "gpu":
+        found["cuda"] = jax.devices()[0]
+    return found
+
+
+def device_name(name: str) -> str:
+    return str(devices()[name].device_kind)
+
+
+@contextmanager
+def settings(device: Any) -> Iterator[None]:
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"), jax.default_device(device):
+        yield
+
+
+def lacking() -> Mapping[str, str]:
+    return {}
+
+
+def to_array(values: NDArray[Any], dtype: str | None, device: Any) -> Any:
+    if dtype in _HALVES:
+        values = values.astype(np.float32).astype(_HALVES[dtype])
+    elif dtype:
+        values = values.astype(dtype)
+    return jax.device_put(values.copy(), device)
+
+
+def to_numpy(array: Any) -> NDArray[np.float64]:
+    return np.array(array, dtype=np.float64)
+
+
+def form(array: Any) -> Form:
+    if not isinstance(array, jax.Array):
+        return Form("", type(array).__name__, (), "")
+    return Form("jax", str(array.dtype), array.shape, " ".join(sorted(map(str, array.devices()))))
+
+
+def gradients(task: Task) -> Callable[..., tuple[Any, Arrays]]:
+    """(number, cotangent, *arrays) to the loss and the gradients of the arrays, by `jax.value_and_grad`."""
+
+    def scalar(number: Any, cotangent: Any, *arrays: Any) -> tuple[Any, Any]:
+        loss = task(number, *arrays)
+        return loss if cotangent is None else jnp.sum(cotangent * loss), loss
+
+    differentiated = jax.value_and_grad(scalar, tuple(range(2, 2 + len(task.names))), has_aux=True)
+
+    def call(number: Any, cotangent: Any, *arrays: Any) -> tuple[Any, Arrays]:
+        (_, loss), found = differentiated(number, cotangent, *arrays)
+        return loss, found
+
+    return call
+
+
+def transformed(transform: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Callable[[Task], Step]:
+    """The loss and gradients, with the whole of it under `transform`."""
+
+    def build(task: Task) -> Step:
+        call = transform(gradients(task))
+        return lambda arrays, number, cotangent: call(number, cotangent, *arrays)
+
+    return build
+
+
+def stacked(array: jax.Array, index: int) -> jax.Array:
+    """The array at that place of a stack of two, beside its rows in reverse order."""
+    pair = [array[::-1] if array.ndim else array] * 2
+    pair[index] = array
+    return jnp.stack(pair)
+
+
+def vmap(task: Task) -> Step:
+    """vmap of the gradients over two data sets."""
+
+    def step(arrays: Arrays, number: float | None, cotangent: Any) -> tuple[Any, Arrays]:
+        index = place(to_numpy(arrays[0]))
+        pairs = [stacked(array, index) for array in arrays]
+        weights = None if cotangent is None else stacked(cotangent, index)
+        dims = (None, None if weights is None else 0, *(0 for _ in pairs))
+        loss, found = jax.vmap(gradients(task), in_axes=dims)(number, weights, *pairs)
+        return loss[index], [gradient[index] for gradient in found]
+
+    return step
+
+
+def shard_map(*, check_vma: bool) -> Callable[[Task], Step]:
+    """A training step inside `shard_map` over one device: the queries' rows vary over its axis, shared arrays do not."""
+
+    def build(task: Task) -> Step:
+        rows = P("rows") if task.by_row else P()
+        inputs = tuple(P("rows") if per_row else P() for per_row in task.per_row)
+
+        def inside(number: Any, cotangent: Any, *arrays: Any) -> tuple[Any, Arrays]:
+            loss, found = gradients(task)(number, cotangent, *arrays)
+            return loss if loss.ndim else jax.lax.pmean(loss, "rows"), tuple(found)
+
+        @functools.cache
+        def over(device: Any) -> Callable[..., Any]:
+            mesh = Mesh(np.array([device]), ("rows",))
+            specs = {"in_specs": (P(), rows, *inputs), "out_specs": (rows, inputs)}
+            return jax.jit(jax.shard_map(inside, mesh=mesh, check_vma=check_vma, **specs))
+
+        def step(arrays: Arrays, number: float | None, cotangent: Any) -> tuple[Any, Arrays]:
+            found: tuple[Any, Arrays] = over(arrays[0].device)(number, cotangent, *arrays)
+            return found
+
+        return step
+
+    return build
+
+
+def variants() -> tuple[Variant, ...]:
+    plain = transformed(lambda call: call)
+    return (
+        Variant("jax", plain, plain=True),
+        Variant("jax:jit", transformed(jax.jit), compiled=True),
+        Variant("jax:vmap", vmap),
+        Variant("jax:shard_map", shard_map(check_vma=True), compiled=True),
+        Variant("jax:shard_map:unchecked", shard_map(check_vma=False), compiled=True),
+        Variant("jax:x32", plain, ("float32",), settings=lambda: jax.enable_x64(False)),
+        Variant("jax:value_and_grad", own_gradients, own=True),
+    )

@@ -1,0 +1,138 @@
+"""The one computation: value and gradient in one streamed pass, in pure Array API code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .backend import Arithmetic
+from .block import Sides, softplus
+from .passes import Gradient, one_direction, statistics, two_directions
+from .problem import Gradients, Inputs, Options
+from .rows import through_unit_rows, unit_rows
+
+BLOCK_ENTRIES = 1 << 22  # logits held at a time: 16 MB in float32
+BLOCK_ROWS = 512
+UNKNOWN_SHAPE_ROWS = 256
+
+
+def compute_dtype(b: Arithmetic, inputs: Inputs) -> Any:
+    """float64 where an embedding is float64, else float32: logits and sums are never held in less."""
+    names = (b.dtype(x) for x in inputs[:3] if x is not None)
+    return b.xp.float64 if "float64" in names else b.xp.float32
+
+
+def rows_per_block(b: Arithmetic, options: Options, inputs: Inputs) -> int:
+    """`block_size`, or as many rows as keep the block of logits in a fixed number of entries."""
+    if options.block_size is not None:
+        return options.block_size
+    columns = [b.shape(inputs.positive_key)[0]] if options.in_batch else [0]
+    if inputs.negative_keys is not None:
+        columns.append(b.shape(inputs.negative_keys)[-2])
+    known = [c for c in columns if c is not None]
+    if len(known) < len(columns):
+        return UNKNOWN_SHAPE_ROWS
+    return max(1, min(BLOCK_ROWS, BLOCK_ENTRIES // max(1, sum(known))))
+
+
+def solve(
+    b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...] = (), cotangent: Any = None
+) -> tuple[Any, Gradients]:
+    """The loss, reduced, and its gradients by parameter name, with respect to the raw inputs.
+
+    `wanted` names the gradients; with none of them the value alone is computed. With reduction "none" the gradients
+    are those of sum(cotangent * loss). Loss and gradients are in the compute dtype.
+    """
+    xp, dtype = b.xp, compute_dtype(b, inputs)
+    query, query_norm = sphere(xp, inputs.query, dtype, options.normalize)
+    positive, positive_norm = sphere(xp, inputs.positive_key, dtype, options.normalize)
+    negatives, shared, shared_norm = inputs.negative_keys, None, None
+    if negatives is not None and b.shape(negatives)[-2] == 0:
+        negatives = None
+    if negatives is not None and not options.paired:
+        shared, shared_norm = sphere(xp, negatives, dtype, options.normalize)
+
+    temperature, per_row = inputs.temperature, None
+    if not isinstance(temperature, float):
+        temperature = xp.astype(temperature, dtype)
+        if len(temperature.shape) > 0:
+            temperature = per_row = xp.reshape(temperature, (-1, 1))
+    sides = Sides(
+        query=query / temperature,
+        positive=positive,
+        batch=positive if options.in_batch else None,
+        shared=shared,
+        own=negatives if options.paired else None,
+        normalize=options.normalize,
+    )
+    block_size = rows_per_block(b, options, inputs)
+
+    if not wanted:
+        return reduced(xp, options, value(b, sides, block_size, options.symmetric, per_row)), {}
+
+    weight = row_weight(b, options, query, cotangent)
+    needed = frozenset((*wanted, "query") if "temperature" in wanted else wanted)
+    if options.symmetric:
+        g = two_directions(b, sides, block_size, weight, needed, per_row)
+    else:
+        g = one_direction(b, sides, block_size, weight, needed)
+
+    gradients: Gradients = {}
+    if "query" in wanted:
+        gradients["query"] = off_sphere(xp, g.query / temperature, query, query_norm)
+    if "positive_key" in wanted:
+        of_positive = g.positive if g.batch is None else g.positive + g.batch
+        gradients["positive_key"] = off_sphere(xp, of_positive, positive, positive_norm)
+    if "negative_keys" in wanted:
+        if shared is not None:
+            gradients["negative_keys"] = off_sphere(xp, g.shared, shared, shared_norm)
+        elif g.own is not None:
+            gradients["negative_keys"] = g.own
+        else:
+            gradients["negative_keys"] = xp.astype(xp.zeros_like(inputs.negative_keys), dtype)
+    if "temperature" in wanted:
+        gradients["temperature"] = of_temperature(xp, g, sides.query, temperature, inputs.temperature)
+    return reduced(xp, options, g.loss), gradients
+
+
+def sphere(xp: Any, x: Any, dtype: Any, normalize: bool) -> tuple[Any, Any]:
+    """The rows that are multiplied, in the compute dtype, and their norms (None where they stay as they are)."""
+    x = xp.astype(x, dtype)
+    return unit_rows(xp, x) if normalize else (x, None)
+
+
+def off_sphere(xp: Any, gradient: Any, unit: Any, norm: Any) -> Any:
+    return gradient if norm is None else through_unit_rows(xp, gradient, unit, norm)
+
+
+def value(b: Arithmetic, sides: Sides, block_size: int, symmetric: bool, temperature: Any) -> Any:
+    """The loss of every row, (N, 1), by one product."""
+    found = statistics(b, sides, block_size, symmetric, temperature)
+    loss = softplus(b.xp, found.rows - found.positive)[0]
+    if symmetric:
+        of_keys = softplus(b.xp, b.xp.matrix_transpose(found.columns) - found.positive)[0]
+        loss = 0.5 * (loss + of_keys)
+    return loss
+
+
+def reduced(xp: Any, options: Options, loss: Any) -> Any:
+    if options.reduction == "none":
+        return xp.squeeze(loss, axis=-1)
+    return xp.mean(loss) if options.reduction == "mean" else xp.sum(loss)
+
+
+def row_weight(b: Arithmetic, options: Options, query: Any, cotangent: Any) -> Any:
+    """dL/dL_i of the reduced loss, (N, 1)."""
+    if options.reduction == "none":
+        return b.xp.reshape(b.xp.astype(cotangent, query.dtype), (-1, 1))
+    ones = b.xp.ones_like(query[:, :1])
+    return ones / b.count(query) if options.reduction == "mean" else ones
+
+
+def of_temperature(xp: Any, g: Gradient, query: Any, temperature: Any, given: Any) -> Any:
+    """dL/dt = -(1/t) sum_j z_ij dL/dz_ij per row, which is q . dL/dq: no visit to the logits."""
+    moment = xp.sum(query * g.query, axis=-1, keepdims=True)
+    if g.row_logits is not None:
+        moment = moment - g.row_logits + xp.matrix_transpose(g.key_logits)
+    if len(temperature.shape) == 0:
+        moment = xp.sum(moment)
+    return xp.reshape(-moment / temperature, given.shape)

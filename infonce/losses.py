@@ -1,0 +1,113 @@
+"""What users call: check, then hand to the engine."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, ParamSpec
+
+from . import checks
+from .backend import Backend
+from .problem import Inputs, Options
+
+P = ParamSpec("P")
+
+
+class Call(NamedTuple):
+    """A checked call, ready for the engine."""
+
+    backend: Backend
+    options: Options
+    inputs: Inputs
+
+
+def loss(prepare: Callable[P, Call]) -> Callable[P, Any]:
+    """Make a loss of the function that checks its arguments, which stays at hand as `__wrapped__`."""
+
+    @functools.wraps(prepare)
+    def compute(*arguments: P.args, **keywords: P.kwargs) -> Any:
+        backend, options, inputs = prepare(*arguments, **keywords)
+        return backend.loss(options, inputs)
+
+    return compute
+
+
+@loss
+def info_nce(
+    query: Any,
+    positive_key: Any,
+    negative_keys: Any = None,
+    temperature: Any = 0.1,
+    reduction: str = "mean",
+    negative_mode: str = "unpaired",
+    *,
+    symmetric: bool = False,
+    normalize: bool = True,
+    in_batch: bool | None = None,
+    block_size: int | None = None,
+) -> Call:
+    r"""Return the InfoNCE loss: the cross-entropy of finding each query's positive key among the candidates.
+
+    .. math:: L_i = -\log \frac{e^{s(q_i, p_i) / t}}{e^{s(q_i, p_i) / t} + \sum_{j \in \text{negatives of } i}
+              e^{s(q_i, k_j) / t}}, \qquad s(q, k) = \frac{q \cdot k}{|q| |k|}
+
+    The gradient is exact and comes with the value in one pass that never holds the whole logit matrix.
+
+    Args:
+        query: (N, D), floating point, of any framework.
+        positive_key: (N, D); row i is the positive of query i.
+        negative_keys: None: the other rows of `positive_key` are the negatives. (M, D): candidates that all queries
+            share. (N, K, D) with `negative_mode="paired"`: each query's own.
+        temperature: t, dimensionless, > 0: a number; a 0-d array, which gets a gradient; or one value per row, (N,) or
+            (N, 1). Only numbers are checked: the value of an array is never read.
+        reduction: "mean", "sum", or "none" for the losses of the rows, (N,).
+        negative_mode: "unpaired" or "paired"; see `negative_keys`.
+        symmetric: The mean of the query-to-key and the key-to-query loss, as in CLIP. Explicit negatives act in the
+            query-to-key direction only; each row brings its own temperature in both.
+        normalize: False leaves out the norms: s(q, k) = q . k. Logits must then fit the dtype's range.
+        in_batch: Whether the other rows of `positive_key` are negatives. None: exactly when there are no explicit
+            ones. True: together with them.
+        block_size: How many rows are visited at a time; None chooses from the shapes. It changes the memory and the
+            time, and the result by rounding only.
+
+    Returns:
+        The loss in nats, of the caller's framework and on its device: 0-d, or (N,). float64 for float64 embeddings,
+        float32 for all others, half precision included.
+
+    Raises:
+        ValueError: A shape, a choice, a device or a temperature is wrong.
+        TypeError: An argument is no dense floating-point array, or the arrays are of several frameworks.
+
+    References:
+        van den Oord et al. 2018, Representation Learning with Contrastive Predictive Coding, arXiv:1807.03748.
+        Radford et al. 2021 (CLIP, `symmetric`), arXiv:2103.00020. He et al. 2019 (MoCo, queues), arXiv:1911.05722.
+
+    Example:
+        Two orthonormal pairs at t = 1 have the loss log(1 + e^-1) = 0.3133:
+
+        >>> import numpy as np
+        >>> from infonce import info_nce
+        >>> float(np.round(info_nce(np.eye(2), np.eye(2), temperature=1.0), 4))
+        0.3133
+    """
+    checks.options(reduction, negative_mode, symmetric, normalize, in_batch, block_size)
+    paired = negative_mode == "paired"
+    if in_batch is None:
+        in_batch = negative_keys is None
+    checks.negatives_fit(negative_keys is not None, paired, in_batch, symmetric)
+
+    arrays = {"query": query, "positive_key": positive_key}
+    if negative_keys is not None:
+        arrays["negative_keys"] = negative_keys
+    is_array = checks.is_array(temperature)
+    backend = checks.find_backend({**arrays, "temperature": temperature} if is_array else arrays)
+    compute = checks.embeddings(backend, arrays, paired, reduction)
+    if is_array:
+        checks.temperature_array(backend, temperature, query)
+    else:
+        temperature = checks.temperature_number(temperature, compute)
+    if not checks.has_negatives(backend, positive_key, negative_keys, in_batch):
+        checks.warn_no_negatives(backend, query)
+
+    options = Options(reduction, paired, in_batch, symmetric, normalize, block_size)
+    return Call(backend, options, Inputs(query, positive_key, negative_keys, temperature))

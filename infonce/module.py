@@ -1,0 +1,72 @@
+"""The options of `info_nce` as an object."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+from . import checks
+from .losses import Call, info_nce
+from .typing import LossOptions, NegativeMode, Reduction
+
+
+class InfoNCE:
+    """The options of `info_nce`, called on arrays of any framework as `(query, positive_key, negative_keys=None)`.
+
+    For a temperature that is learned, take the `InfoNCE` of your framework: `infonce.torch.InfoNCE` is an
+    `nn.Module`, `infonce.tensorflow.InfoNCE` a Keras layer and `infonce.jax.InfoNCE` a pytree.
+
+    Args:
+        temperature: As in `info_nce`.
+        reduction: As in `info_nce`.
+        negative_mode: As in `info_nce`.
+        **options: The keyword-only options of `info_nce`.
+
+    Raises:
+        ValueError: A choice or the temperature is wrong.
+        TypeError: An option is of the wrong type or unknown.
+
+    Example:
+        >>> import numpy as np
+        >>> from infonce import InfoNCE
+        >>> loss = InfoNCE(temperature=1.0, symmetric=True)
+        >>> float(np.round(loss(np.eye(2), np.eye(2)), 4))  # log(1 + e^-1)
+        0.3133
+    """
+
+    def __init__(
+        self,
+        temperature: Any = 0.1,
+        reduction: Reduction = "mean",
+        negative_mode: NegativeMode = "unpaired",
+        **options: Unpack[LossOptions],
+    ) -> None:
+        self.temperature = temperature
+        self.options = checked_options(reduction, negative_mode, options)
+
+    def __call__(self, query: Any, positive_key: Any, negative_keys: Any = None) -> Any:
+        return info_nce(query, positive_key, negative_keys, self.temperature, **self.options)
+
+    def prepare(self, query: Any, positive_key: Any, negative_keys: Any = None) -> Call:
+        """The checked call, for `value_and_grad`."""
+        return info_nce.__wrapped__(  # type: ignore[attr-defined, no-any-return]
+            query, positive_key, negative_keys, self.temperature, **self.options
+        )
+
+    def __repr__(self) -> str:
+        return f"InfoNCE({described(self.temperature, self.options)})"
+
+
+def checked_options(reduction: str, negative_mode: str, options: LossOptions) -> dict[str, Any]:
+    """All options but the temperature, checked as far as they can be without arrays."""
+    found = {"reduction": reduction, "negative_mode": negative_mode, **options}
+    unknown = sorted(set(options) - set(LossOptions.__annotations__))
+    if unknown:
+        allowed = ", ".join(LossOptions.__annotations__)
+        raise TypeError(f"InfoNCE has no option {', '.join(unknown)}; the options are {allowed}.")
+    checks.options(**found)
+    return found
+
+
+def described(temperature: Any, options: dict[str, Any]) -> str:
+    """The options as a user would write them."""
+    return ", ".join(f"{name}={value!r}" for name, value in {"temperature": temperature, **options}.items())
