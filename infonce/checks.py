@@ -155,15 +155,18 @@ def shown(shape: Shape) -> str:
     return str(shape).replace("None", "?")
 
 
-def temperature_number(value: Any, compute: str) -> float:
-    """A Python or NumPy number as a float; its value is checked here, and only here."""
+def temperature_number(value: Any, compute: str, compiling: bool = False) -> float:
+    """A Python or NumPy number as a float; its value is checked here, and only here.
+
+    Inside a graph that is being compiled it is not: a schedule must not compile anew for each value.
+    """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(
             "temperature must be a number, or a floating-point array of shape (), (N,) or (N, 1) of the embeddings' "
             f"framework; received {value!r}."
         )
     number = float(value)
-    if not SMALLEST[compute] <= number <= LARGEST[compute]:
+    if not compiling and not SMALLEST[compute] <= number <= LARGEST[compute]:
         raise ValueError(
             f"temperature must be positive, finite and a normal number of {compute}; received {value!r}. "
             "Usual values lie between 0.01 and 1."

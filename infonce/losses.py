@@ -105,7 +105,7 @@ def info_nce(
     if is_array:
         checks.temperature_array(backend, temperature, query)
     else:
-        temperature = checks.temperature_number(temperature, compute)
+        temperature = checks.temperature_number(temperature, compute, backend.compiling(query))
     if not checks.has_negatives(backend, positive_key, negative_keys, in_batch):
         checks.warn_no_negatives(backend, query)
 

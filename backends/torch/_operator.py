@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -14,8 +12,6 @@ from infonce.problem import Inputs, Options
 
 from ._arithmetic import FUNCTIONAL, IN_PLACE
 
-OPTION_NAMES = tuple(field.name for field in fields(Options))
-
 
 def compute(
     options: Options, inputs: Inputs, wanted: tuple[str, ...], cotangent: Tensor | None = None
@@ -24,9 +20,11 @@ def compute(
     if not torch.compiler.is_compiling():
         return run(options, inputs, wanted, cotangent)
     if not isinstance(inputs.temperature, Tensor):
-        t = torch.full((), inputs.temperature, dtype=compute_dtype(inputs), device=inputs.query.device)
-        inputs = inputs._replace(temperature=t)
-    return tuple(operator(list(inputs), cotangent, written(options), ",".join(wanted)))
+        # A product keeps the number symbolic: torch.full would compile anew for each temperature of a schedule.
+        one = torch.ones((), dtype=compute_dtype(inputs), device=inputs.query.device)
+        inputs = inputs._replace(temperature=one * inputs.temperature)
+    flags = [options.paired, options.in_batch, options.symmetric, options.normalize]
+    return tuple(operator(list(inputs), cotangent, options.reduction, flags, options.block_size, ",".join(wanted)))
 
 
 def run(
@@ -41,26 +39,33 @@ def run(
 
 @torch.library.custom_op("infonce::solve", mutates_args=())
 def operator(
-    inputs: list[Tensor | None], cotangent: Tensor | None, options: str, wanted: str
+    inputs: list[Tensor | None],
+    cotangent: Tensor | None,
+    reduction: str,
+    flags: list[bool],
+    block_size: int | None,
+    wanted: str,
 ) -> list[Tensor]:
     """`run` behind a signature that a graph can hold: its cost to compile does not depend on N."""
-    return list(run(read(options), Inputs(*inputs), names(wanted), cotangent))
+    return list(run(Options(reduction, *flags, block_size), Inputs(*inputs), names(wanted), cotangent))
 
 
 @operator.register_fake
-def _(inputs: list[Tensor | None], cotangent: Tensor | None, options: str, wanted: str) -> list[Tensor]:
+def _(
+    inputs: list[Tensor | None], cotangent: Any, reduction: str, flags: Any, block_size: Any, wanted: str
+) -> list[Tensor]:
     arrays = Inputs(*inputs)
     dtype, query = compute_dtype(arrays), arrays.query
-    loss = query.new_empty(query.shape[:1] if read(options).reduction == "none" else (), dtype=dtype)
+    loss = query.new_empty(query.shape[:1] if reduction == "none" else (), dtype=dtype)
     return [loss, *(query.new_empty(getattr(arrays, name).shape, dtype=dtype) for name in names(wanted))]
 
 
 @operator.register_vmap
 def _(
-    info: Any, in_dims: Any, inputs: list[Tensor | None], cotangent: Tensor | None, options: str, wanted: str
+    info: Any, in_dims: Any, inputs: Any, cotangent: Any, reduction: str, flags: Any, block_size: Any, wanted: str
 ) -> tuple[list[Tensor], list[int]]:
     def one(inputs: list[Tensor | None], cotangent: Tensor | None) -> tuple[Tensor, ...]:
-        return run(read(options), Inputs(*inputs), names(wanted), cotangent)
+        return run(Options(reduction, *flags, block_size), Inputs(*inputs), names(wanted), cotangent)
 
     found = torch.vmap(one, in_dims=in_dims[:2])(inputs, cotangent)
     return list(found), [0] * len(found)
@@ -68,15 +73,6 @@ def _(
 
 def compute_dtype(inputs: Inputs) -> torch.dtype:
     return torch.float64 if torch.float64 in [x.dtype for x in inputs[:3] if x is not None] else torch.float32
-
-
-def written(options: Options) -> str:
-    """The options as a string, one of the few things that an operator's signature can carry beside tensors."""
-    return "(" + ", ".join([repr(getattr(options, name)) for name in OPTION_NAMES]) + ",)"
-
-
-def read(options: str) -> Options:
-    return Options(*ast.literal_eval(options))
 
 
 def names(wanted: str) -> tuple[str, ...]:

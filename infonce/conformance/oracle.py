@@ -63,11 +63,11 @@ def info_nce(
         scores = _scores(vectors, within_batch, paired)
         positive = np.arange(rows) if within_batch else np.zeros(rows, int)
         loss, slope = _cross_entropy(scores / t[:, None], positive)
-        largest = np.max(np.abs(scores / t[:, None]), initial=0.0)
+        largest = _largest(scores / t[:, None])
         if symmetric:
             turned = vectors["positive_key"] @ vectors["query"].T / t[:, None]  # row i: key i against all queries
             turned_loss, turned_slope = _cross_entropy(turned, positive)
-            loss, largest = (loss + turned_loss) / 2, max(largest, np.max(np.abs(turned)))
+            loss, largest = (loss + turned_loss) / 2, max(largest, _largest(turned))
             # Both directions share the scores: entry (i, j) of the one is entry (j, i) of the other.
             by_logit = [(slope / 2, scores / t[:, None]), (turned_slope / 2, turned)]
             to_score = weight[:, None] * slope / t[:, None] / 2
@@ -88,7 +88,11 @@ def info_nce(
             gradients["temperature"] = np.reshape(gradients["temperature"], shape)
             uncancelled["temperature"] = np.asarray(sum(np.sum(np.abs(term), axis=1) for term in terms))
     reduced = {"none": loss, "mean": np.mean(loss), "sum": np.sum(loss)}[reduction]
-    return Reference(np.asarray(reduced), gradients, float(largest), uncancelled)
+    return Reference(np.asarray(reduced), gradients, largest, uncancelled)
+
+
+def _largest(logits: Floats) -> float:
+    return float(np.max(np.abs(logits), initial=0.0, where=np.isfinite(logits)))
 
 
 def _row_weights(rows: int, reduction: str, cotangent: ArrayLike | None, dtype: type[np.floating]) -> Floats:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from functools import cache
 
-from infonce.conformance.cases import _agreement, _closed_forms, _counting, _identities, _symmetries
+from infonce.conformance.cases import (
+    _agreement,
+    _closed_forms,
+    _counting,
+    _defined,
+    _errors,
+    _identities,
+    _options,
+    _symmetries,
+)
 from infonce.conformance.model import Case
 
-PARTS = (_agreement, _closed_forms, _symmetries, _identities, _counting)
+PARTS = (_agreement, _closed_forms, _symmetries, _identities, _counting, _options, _errors, _defined)
 
 
 @cache

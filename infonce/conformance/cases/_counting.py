@@ -74,7 +74,7 @@ def _others(subject: Subject, data: Data) -> Outcome:
     spelt = replace(data, negative_keys=data.positive_key[others])
     first = subject(_shaped(IN_BATCH, spelt, PAIRED), spelt)
     gradients = {name: g for name, g in first.gradients.items() if name != "negative_keys"}
-    if subject.differentiable:
+    if first.gradients:
         total = gradients["positive_key"].copy()
         np.add.at(total, others, first.gradients["negative_keys"])
         gradients["positive_key"] = total

@@ -9,7 +9,7 @@ import numpy as np
 
 from infonce.conformance.cases._agreement import draw
 from infonce.conformance.cases._closed_forms import negatives
-from infonce.conformance.cases._judge import arrays_of, call, exact, failure, judged, quiet, related
+from infonce.conformance.cases._judge import arrays_of, call, exact, failure, has_gradients, judged, related
 from infonce.conformance.cases._programs import DOT_MEAN, IN_BATCH_MEAN, IN_BATCH_NONE, OPTIONS, PAIRED_NONE, PLAIN
 from infonce.conformance.model import Case, Data, Group, Outcome, Program, Subject
 from infonce.conformance.tolerance import Deviation, Exact, gradient_tolerance
@@ -54,7 +54,7 @@ def _orthogonal(subject: Subject, program: Program, data: Data) -> Outcome:
     """The cosine does not change along a row, so x_i . g_i = 0."""
     want, answer = exact(program, data, subject.dtype), subject(program, data)
     found = []
-    for name in _inputs(want) if subject.differentiable else ():
+    for name in _inputs(want) if has_gradients(subject, program, answer) else ():
         along = np.max(np.abs(np.sum(want.inputs[name] * answer.gradients[name], axis=-1)))
         error = along / gradient_tolerance(name, want, subject.dtype)
         found.append(Deviation(f"largest x . gradient of {name}", float(error), float(along), 0.0))
@@ -65,7 +65,7 @@ def _moment(subject: Subject, program: Program, data: Data) -> Outcome:
     """A common rotation changes nothing, so the sum of x^T g over all inputs is a symmetric matrix."""
     want, answer = exact(program, data, subject.dtype), subject(program, data)
     moment, allowed = np.zeros((program.features, program.features)), 0.0
-    for name in _inputs(want) if subject.differentiable else ():
+    for name in _inputs(want) if has_gradients(subject, program, answer) else ():
         x, g = (a.reshape(-1, program.features) for a in (want.inputs[name], answer.gradients[name]))
         moment += x.T @ g
         allowed += 2 * len(x) * gradient_tolerance(name, want, subject.dtype)
@@ -148,7 +148,7 @@ def _slopes_sum_to_zero(subject: Subject, program: Program, data: Data) -> Outco
     data = replace(data, positive_key=key)
     want, answer = exact(program, data, subject.dtype), subject(program, data)
     found = []
-    if subject.differentiable:
+    if has_gradients(subject, program, answer):
         sums = np.abs(answer.gradients["query"][:, -1]) * np.linalg.norm(data.query, axis=1)
         error = float(np.max(sums) / gradient_tolerance("query", want, subject.dtype))
         found.append(Deviation("gradient along a feature equal in all keys", error, float(np.max(sums)), 0.0))
@@ -157,10 +157,9 @@ def _slopes_sum_to_zero(subject: Subject, program: Program, data: Data) -> Outco
 
 def _temperature(subject: Subject, program: Program, data: Data) -> Outcome:
     """dL/dlog t = -sum G z, and for the dot product sum G z = sum_i q_i . g_i."""
-    with quiet():
-        answer = subject(program, data)
+    answer = subject(program, data)
     gradients = dict(answer.gradients)
-    if subject.differentiable:
+    if has_gradients(subject, program, answer):
         total = -np.sum(data.query * gradients["query"]) / data.temperature
         gradients = {"temperature": np.asarray(total)}
     return related(subject, program, data, answer.loss, gradients, answer)

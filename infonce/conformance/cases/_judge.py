@@ -50,7 +50,7 @@ def compare(
     subject: Subject, program: Program, data: Data, answer: Answer, want: Exact, names: tuple[str, ...] | None = None
 ) -> Outcome:
     """An answer's form, loss and gradients (all, or those named) against what they should be."""
-    found = deviations(answer, want, subject.dtype, names if subject.differentiable else ())
+    found = deviations(answer, want, subject.dtype, names if has_gradients(subject, program, answer) else ())
     return judged(found, call(program, data, subject.dtype), answer.remarks)
 
 
@@ -67,11 +67,17 @@ def related(
     if answer is None:
         with quiet():
             answer = subject(program, data)
-    gradients = gradients if gradients is not None and subject.differentiable else {}
+    if gradients is None or not has_gradients(subject, program, answer):
+        gradients = {}
     want = exact(program, data, subject.dtype)
     implied = replace(want.reference, loss=np.asarray(loss), gradients=dict(gradients))
     found = deviations(answer, replace(want, reference=implied), subject.dtype)
     return judged(found, call(program, data, subject.dtype), answer.remarks, share)
+
+
+def has_gradients(subject: Subject, program: Program, answer: Answer) -> bool:
+    """Whether gradients are due: `value_and_grad`, NumPy's only way to them, has none for a loss by row."""
+    return subject.differentiable and (bool(answer.gradients) or program.keywords.get("reduction") != "none")
 
 
 def judged(found: Iterable[Deviation], called: str, remarks: tuple[str, ...] = (), share: float = 1) -> Outcome:

@@ -75,11 +75,6 @@ def tape(task: Task) -> Callable[..., tuple[Any, Arrays]]:
     return call
 
 
-def eager(task: Task) -> Step:
-    call = tape(task)
-    return lambda arrays, number, cotangent: call(number, cotangent, *arrays)
-
-
 def open_axes(array: Any) -> Any:
     """The array's TensorSpec with every axis open, but the features of a matrix or of a stack of them."""
     shape = [None] * len(array.shape)
