@@ -5,7 +5,7 @@
 # Each works on a fresh Debian or Ubuntu with Python 3.11+, python3-venv and make; a second run installs nothing.
 
 PYTHON ?= python3
-FRAMEWORKS := numpy,torch,jax,tensorflow
+FRAMEWORKS := numpy,array_api_strict,torch,jax,tensorflow
 # PyTorch's own index of CPU builds: elsewhere Linux gets the CUDA build. Asked only when pip's usual places have none.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
@@ -22,6 +22,7 @@ install: .venv/.installed
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("infonce needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	@echo "Installing the frameworks into .venv: about 1 GB to download, some minutes"
 	$(PYTHON) -m venv .venv
 ifeq ($(shell uname -s),Linux)
 	$(PIP) install --quiet --no-deps "$(TORCH_CPU)" 2>/dev/null \
@@ -36,7 +37,7 @@ conformance: install
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(ONE_THREAD) $(BIN)/pytest --quiet --numprocesses auto --maxprocesses 8 --dist loadgroup
+	$(ONE_THREAD) $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadgroup
 
 format: install
 	$(BIN)/ruff check --fix .

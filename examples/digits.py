@@ -1,4 +1,4 @@
-"""Learn to read digits from ten labels per class: SimCLR on scikit-learn's 8 x 8 images, in the framework of your choice.
+"""Learn to read digits from ten labels per class: SimCLR on scikit-learn's 8 x 8 images, in any framework.
 
     python examples/digits.py --framework torch
 
@@ -15,7 +15,6 @@ import itertools
 import time
 
 import numpy as np
-from encoders import Encoder, FloatArray
 from rich.console import Console
 from rich.progress import track
 from scipy.ndimage import map_coordinates
@@ -24,6 +23,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from encoders import Encoder, FloatArray
 
 WIDTHS = (64, 256, 128, 64)  # pixels, hidden, features (what the probe sees), projection (what the loss sees)
 BATCH = 256

@@ -66,7 +66,7 @@ class Backend(Arithmetic, Protocol):
     def device(self, x: Any) -> str: ...
 
     def compiling(self, x: Any) -> bool:
-        """Whether this call is being traced into a compiled graph, where nothing can be said."""
+        """Whether a compiler reads this Python code: numbers may then be symbols, and a warning breaks the graph."""
         ...
 
     def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:

@@ -1,6 +1,7 @@
 """The public surface: every name that is listed exists, and every name that exists is listed."""
 
 from __future__ import annotations
+import __future__
 
 import importlib
 import inspect
@@ -14,10 +15,9 @@ FRAMEWORKS = ["infonce.jax", "infonce.numpy", "infonce.tensorflow", "infonce.tor
 
 
 def public_names(module: ModuleType) -> set[str]:
-    """What a user sees by tab completion, less the sub-modules."""
-    return {
-        name for name, value in vars(module).items() if not name.startswith("_") and not isinstance(value, ModuleType)
-    }
+    """What a user sees by tab completion, less the sub-modules and `from __future__ import annotations`."""
+    hidden = (ModuleType, type(__future__.annotations))
+    return {name for name, value in vars(module).items() if not name.startswith("_") and not isinstance(value, hidden)}
 
 
 @pytest.mark.parametrize("name", ["infonce", "infonce.conformance", *FRAMEWORKS])

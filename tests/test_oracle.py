@@ -38,7 +38,7 @@ def precise(arrays: dict[str, Any], options: dict[str, Any], cotangent: Any = No
     """The textbook formula on arrays of mpmath numbers: -log(exp(z+) / sum exp(z)), no trick at all."""
     sim = precise_cosine if options.get("normalize", True) else precise_dot
     query, positive, negatives = arrays["query"], arrays["positive_key"], arrays.get("negative_keys")
-    t = [x for x in np.broadcast_to(arrays["temperature"], (len(query),))]
+    t = list(np.broadcast_to(arrays["temperature"], (len(query),)))
     in_batch = options.get("in_batch", negatives is None)
     losses = []
     for i, row in enumerate(query):
@@ -98,7 +98,10 @@ def test_value_and_every_gradient_against_60_digits(
         for seed in range(3):
             direction = np.random.default_rng(seed).normal(size=np.shape(arrays[name]))
             h = mpmath.mpf(10) ** -20
-            ends = [precise(exact | {name: exact[name] + sign * h * to_mp(direction)}, options, cotangent) for sign in (1, -1)]
+            ends = [
+                precise(exact | {name: exact[name] + sign * h * to_mp(direction)}, options, cotangent)
+                for sign in (1, -1)
+            ]
             want = float((ends[0] - ends[1]) / (2 * h))
             assert float(np.sum(got.gradients[name] * direction)) == pytest.approx(want, rel=1e-13, abs=1e-14), name
 
@@ -123,7 +126,9 @@ def test_published_numbers() -> None:
     unpaired, paired = rng.standard_normal((4, 5)), rng.standard_normal((6, 3, 5))
     assert float(info_nce(query, key).loss) == pytest.approx(9.392490037885425, rel=1e-15)
     assert float(info_nce(query, key, unpaired).loss) == pytest.approx(8.366323441223757, rel=1e-15)
-    assert float(info_nce(query, key, paired, negative_mode="paired").loss) == pytest.approx(7.53725905997362, rel=1e-15)
+    assert float(info_nce(query, key, paired, negative_mode="paired").loss) == pytest.approx(
+        7.53725905997362, rel=1e-15
+    )
     # One direction at scale 1 / 0.07 in both turns, and all positives with all negatives at scale 20.
     clip = info_nce(query, key, temperature=0.07, symmetric=True)
     assert float(clip.loss) == pytest.approx(13.816619759057264, rel=1e-15)
@@ -153,12 +158,17 @@ def test_tiny_loss_keeps_its_digits() -> None:
     got = info_nce(np.eye(2), np.eye(2), temperature=0.05)
     assert float(got.loss) == pytest.approx(2.061153620314381e-09, rel=1e-14)
     assert got.gradients["query"][0, 1] == pytest.approx(math.exp(-20) / (1 + math.exp(-20)) / 0.05 / 2, rel=1e-14)
-    assert float(info_nce(np.eye(2), np.eye(2), temperature=0.014).loss) == pytest.approx(math.exp(-1 / 0.014), rel=1e-13)
+    assert float(info_nce(np.eye(2), np.eye(2), temperature=0.014).loss) == pytest.approx(
+        math.exp(-1 / 0.014), rel=1e-13
+    )
 
 
 def test_without_negatives_loss_and_gradient_are_zero() -> None:
     row = np.array([[1.0, 2.0]])
-    for got in (info_nce(row, -row, temperature=np.asarray(0.1)), info_nce(row, -row, np.zeros((0, 2)), np.asarray(0.1))):
+    for got in (
+        info_nce(row, -row, temperature=np.asarray(0.1)),
+        info_nce(row, -row, np.zeros((0, 2)), np.asarray(0.1)),
+    ):
         assert float(got.loss) == 0
         assert all(not gradient.any() for gradient in got.gradients.values())
 
@@ -184,5 +194,7 @@ def test_zero_rows_have_cosine_and_gradient_zero() -> None:
 
 
 def test_float32_arithmetic_stays_float32() -> None:
-    got = info_nce(**draw("symmetric-unpaired"), temperature=np.asarray(0.1), in_batch=True, symmetric=True, dtype=np.float32)
+    got = info_nce(
+        **draw("symmetric-unpaired"), temperature=np.asarray(0.1), in_batch=True, symmetric=True, dtype=np.float32
+    )
     assert {got.loss.dtype, *(g.dtype for g in got.gradients.values())} == {np.dtype(np.float32)}

@@ -46,7 +46,7 @@ def check_tensorflow(x: tf.Tensor, other: torch.Tensor) -> None:
 
 def check_numpy(x: NDArray[np.float64], other: jax.Array) -> None:
     assert_type(infonce.numpy.info_nce(x, x), NDArray[Any])
-    loss, gradients = infonce.numpy.value_and_grad(infonce.numpy.info_nce)(x, x)
+    _, gradients = infonce.numpy.value_and_grad(infonce.numpy.info_nce)(x, x)
     assert_type(gradients, dict[str, NDArray[Any]])
     infonce.numpy.info_nce(other, x)  # type: ignore[arg-type]
 

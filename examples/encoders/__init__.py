@@ -1,6 +1,6 @@
 """The same MLP encoder in four frameworks; digits.py trains whichever is asked for.
 
-tanh, not ReLU: at a ReLU's kink one rounding error changes a whole gradient, and the frameworks' runs would drift apart.
+tanh, not ReLU: at a ReLU's kink a rounding error changes a gradient by a finite step, and the runs would drift apart.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from encoders import MOMENTUM, FloatArray
 
+from encoders import MOMENTUM, FloatArray
 from infonce.jax import info_nce
 
 Weights = list[jax.Array]

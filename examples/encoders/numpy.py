@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from encoders import MOMENTUM, FloatArray
 
+from encoders import MOMENTUM, FloatArray
 from infonce.numpy import info_nce, value_and_grad
 
 

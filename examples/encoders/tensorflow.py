@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import keras
 import tensorflow as tf
-from encoders import MOMENTUM, FloatArray
 
+from encoders import MOMENTUM, FloatArray
 from infonce.tensorflow import info_nce
 
 

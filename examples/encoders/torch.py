@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from encoders import MOMENTUM, FloatArray
 
+from encoders import MOMENTUM, FloatArray
 from infonce.torch import info_nce
 
 

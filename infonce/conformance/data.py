@@ -168,7 +168,7 @@ KINDS: dict[str, Recipe] = {
     "reversed": _antipodal(-1),
     "uniform": _change(lambda rng, x: rng.uniform(size=x.shape)),
     "rectified": _change(lambda _, x: np.maximum(x, 0) + 0.01),
-    "integers": _change(lambda rng, x: rng.integers(-3, 4, size=x.shape) + 0.5),
+    "integers": _change(lambda rng, x: np.floor(rng.uniform(-3, 4, size=x.shape)) + 0.5),
     "heavy-tailed": _change(lambda rng, x: rng.standard_cauchy(size=x.shape)),
     "sparse": _change(lambda rng, x: x * (rng.uniform(size=x.shape) < 0.3) + 1e-3),
     "plane": _change(lambda _, x: np.concatenate([x[..., :2], np.zeros_like(x[..., 2:])], axis=-1)),

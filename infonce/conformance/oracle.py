@@ -11,11 +11,12 @@ so that neither a loss of 1e-30 nor its gradient cancels away.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.floating]
+Floats = NDArray[Any]  # float64, or float32 where that is asked for
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Reference:
     loss: Floats
     gradients: dict[str, Floats]
     largest_logit: float
+    largest_reach: float  # the largest |q_i| |k_j| / t_i: what a slope is multiplied with on its way to a gradient
     uncancelled: dict[str, Floats]
 
 
@@ -79,6 +81,8 @@ def info_nce(
         gradients = _gradients(vectors, to_score, within_batch, paired)
         if normalize:
             gradients = {name: _through_unit_rows(raw[name], g) for name, g in gradients.items()}
+        longest = [_largest(_norm(x)) for name, x in vectors.items() if name != "query"]
+        reach = _largest(_norm(vectors["query"]) / t) * max(longest)
         uncancelled = _uncancelled(vectors, np.abs(to_score), within_batch, paired)
         if not isinstance(temperature, (int, float)):
             terms = [weight[:, None] * g * z for g, z in by_logit]
@@ -88,11 +92,11 @@ def info_nce(
             gradients["temperature"] = np.reshape(gradients["temperature"], shape)
             uncancelled["temperature"] = np.asarray(sum(np.sum(np.abs(term), axis=1) for term in terms))
     reduced = {"none": loss, "mean": np.mean(loss), "sum": np.sum(loss)}[reduction]
-    return Reference(np.asarray(reduced), gradients, largest, uncancelled)
+    return Reference(np.asarray(reduced), gradients, largest, reach, uncancelled)
 
 
-def _largest(logits: Floats) -> float:
-    return float(np.max(np.abs(logits), initial=0.0, where=np.isfinite(logits)))
+def _largest(values: Floats) -> float:
+    return float(np.max(np.abs(values), initial=0.0, where=np.isfinite(values)))
 
 
 def _row_weights(rows: int, reduction: str, cotangent: ArrayLike | None, dtype: type[np.floating]) -> Floats:

@@ -183,22 +183,24 @@ def write_junit(report: Report, path: Path) -> None:
     root = ElementTree.Element("testsuites", name="infonce conformance")
     for line in report.lines:
         name = f"{line.variant}.{line.device}.{line.dtype}"
-        counts = {"tests": str(len(line.results)), "failures": str(len(line.failures)), "errors": "0", "skipped": "0"}
-        suite = ElementTree.SubElement(root, "testsuite", name=name, time=f"{line.seconds:.3f}", **counts)
+        suite = _suite(root, name, len(line.results), len(line.failures), 0)
+        suite.set("time", f"{line.seconds:.3f}")
         for result in line.results:
             test = ElementTree.SubElement(suite, "testcase", classname=name, name=result.case)
             if not result.outcome.passed:
                 failure = ElementTree.SubElement(test, "failure", message=_legal(result.outcome.messages[0]))
                 failure.text = _legal("\n".join((*result.outcome.messages, result.command)))
-    failed, counted = str(len(report.missing)), str(len(report.absences))
-    skipped = str(len(report.absences) - len(report.missing))
-    suite = ElementTree.SubElement(
-        root, "testsuite", name="absent", tests=counted, failures=failed, errors="0", skipped=skipped
-    )
+    missing = len(report.missing)
+    suite = _suite(root, "absent", len(report.absences), missing, len(report.absences) - missing)
     for absence in report.absences:
         test = ElementTree.SubElement(suite, "testcase", classname="absent", name=absence.what)
         ElementTree.SubElement(test, "failure" if absence.required else "skipped", message=_legal(absence.reason))
     ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+
+
+def _suite(root: ElementTree.Element, name: str, tests: int, failures: int, skipped: int) -> ElementTree.Element:
+    counts = {"tests": str(tests), "failures": str(failures), "errors": "0", "skipped": str(skipped)}
+    return ElementTree.SubElement(root, "testsuite", {"name": name, **counts})
 
 
 def _legal(text: str) -> str:

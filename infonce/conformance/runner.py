@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import platform
 import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from .model import Case, Outcome, Subject
-from .report import Absence, Line, Report, Result, command
-from .variants import DTYPES, FRAMEWORKS, Absent, BoundSubject, Toolkit, Variant, load
-
-GROUPS = ("agreement", "numerics", "errors", "options")
-DEVICES = ("cpu", "cuda")
+from .cases import all_cases
+from .model import Case
+from .plan import Job, Wanted, name_of, plan
+from .report import Line, Report, Result
 
 
 class Progress(Protocol):
@@ -30,7 +26,9 @@ class Progress(Protocol):
     def finish(self, line: Line) -> None: ...
 
 
-class _Silent:
+class Silent:
+    """Progress that nobody watches."""
+
     def start(self, what: str, cases: int) -> None: ...
 
     def advance(self) -> None: ...
@@ -38,34 +36,23 @@ class _Silent:
     def finish(self, line: Line) -> None: ...
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One line of the report to be."""
-
-    toolkit: Toolkit
-    variant: Variant
-    device: str
-    dtype: str
-    cases: tuple[Case, ...]
-
-
 def run(
     function: Callable[..., Any] | None = None,
     *,
-    frameworks: Iterable[str] | None = None,
-    devices: Iterable[str] | None = None,
-    groups: Iterable[str] | None = None,
-    require: Iterable[str] = (),
+    frameworks: Collection[str] | None = None,
+    devices: Collection[str] | None = None,
+    groups: Collection[str] | None = None,
+    require: Collection[str] = (),
     progress: Progress | None = None,
-    variants: Iterable[str] | None = None,
-    dtypes: Iterable[str] | None = None,
+    variants: Collection[str] | None = None,
+    dtypes: Collection[str] | None = None,
     cases: Iterable[Case] | None = None,
 ) -> Report:
     """Judge `infonce.info_nce`, or another function with its first six parameters.
 
     Args:
-        function: None for this package's own loss; another function is judged by all groups but "options", on the
-            variants that differentiate it by its framework's own means.
+        function: None for this package's own loss. Another function is judged by all groups but "options", and by
+            the variants that take gradients from its framework.
         frameworks: of "numpy", "array_api_strict", "torch", "jax", "tensorflow"; None for all.
         devices: of "cpu" and "cuda"; None for all that are there.
         groups: of "agreement", "numerics", "errors", "options"; None for all.
@@ -73,23 +60,74 @@ def run(
         progress: is told of each line and case.
         variants: names of variants, such as "torch:compile"; None for all.
         dtypes: of "float64", "float32", "float16", "bfloat16"; None for all.
-        cases: the cases to choose from; None for `infonce.conformance.cases()`.
+        cases: the cases to choose from; None for `all_cases()`.
+
+    Returns:
+        The report; `report.passed` tells whether something ran, all of it passed and nothing required is absent.
 
     Raises:
-        ValueError: a name that is none of these.
+        ValueError: for a name that is none of these.
     """
-    require = tuple(require)
-    asked = _names("framework", frameworks, tuple(FRAMEWORKS))
-    _names("framework", require, tuple(FRAMEWORKS))
-    on, within = _names("device", devices, DEVICES), _names("group", groups, GROUPS)
-    having = _names("dtype", dtypes, DTYPES)
-    wanted = None if variants is None else tuple(variants)
-    if wanted is not None:
-        _names("framework", {name.partition(":")[0] for name in wanted}, tuple(FRAMEWORKS))
-    if function is not None and "options" in (groups or ()):
-        raise ValueError("the group 'options' is of infonce's own options: it judges no other function")
-    if cases is None:
-        from .cases import all_cases
+    progress = progress or Silent()
+    wanted = Wanted(frameworks, devices, groups, variants, dtypes)
+    planned = plan(function, wanted, tuple(all_cases() if cases is None else cases), require)
+    lines = []
+    for job in planned.jobs:
+        progress.start(f"{job.variant.name} on {job.device} in {job.dtype}", len(job.cases))
+        lines.append(_line(job, progress))
+        progress.finish(lines[-1])
+    versions = {"python": platform.python_version(), "numpy": np.__version__} | planned.versions
+    target = "infonce:info_nce" if function is None else name_of(function)
+    return Report(tuple(lines), tuple(planned.absences), versions, planned.devices, target)
 
-        cases = all_cases()
-    ...
+
+def _line(job: Job, progress: Progress) -> Line:
+    results, start = [], time.perf_counter()
+    for case in job.cases:
+        results.append(job.judge(case))
+        progress.advance()
+    return Line(job.variant.name, job.device, job.dtype, tuple(results), time.perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One case on one variant, device and dtype: what a test of your own calls."""
+
+    job: Job
+    case: Case
+
+    def __str__(self) -> str:
+        return f"{self.job.variant.name}-{self.job.device}-{self.job.dtype}-{self.case.name}"
+
+    def check(self) -> None:
+        """Raise AssertionError with all that is wrong and the line to paste that repeats it."""
+        result: Result = self.job.judge(self.case)
+        if not result.outcome.passed:
+            raise AssertionError("\n".join((*result.outcome.messages, result.command)))
+
+
+def judgements(
+    function: Callable[..., Any] | None = None,
+    *,
+    frameworks: Collection[str],
+    devices: Collection[str] | None = None,
+    groups: Collection[str] | None = None,
+    variants: Collection[str] | None = None,
+    dtypes: Collection[str] | None = None,
+    cases: Iterable[Case] | None = None,
+) -> list[Judgement]:
+    """What `run` would judge, one by one; a framework that is absent raises ImportError.
+
+    Example:
+        A test of your own loss, in a file that pytest collects::
+
+            @pytest.mark.parametrize("judgement", judgements(my_loss, frameworks=["torch"]), ids=str)
+            def test_conformance(judgement):
+                judgement.check()
+    """
+    wanted = Wanted(frameworks, devices, groups, variants, dtypes)
+    planned = plan(function, wanted, tuple(all_cases() if cases is None else cases), require=frameworks)
+    for absence in planned.absences:
+        if absence.required:
+            raise ImportError(f"{absence.what}: {absence.reason}")
+    return [Judgement(job, case) for job in planned.jobs for case in job.cases]

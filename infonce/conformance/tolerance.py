@@ -10,12 +10,14 @@ below 1 or a gradient takes it over as a relative error; so everything grows wit
   against float64; or what float32 is allowed, so that a plain formula that is exact by luck binds nobody.
 
 Gradients are measured row by row as |x_i| * |error_i| (their rows may differ by 1e45 when the inputs' do), against the
-largest |x_i| * |g_i|. Two additions keep that meaningful:
+largest |x_i| * |g_i|. Three additions keep that meaningful:
 
 - where terms cancel (all embeddings equal: the gradient is 0) the rounding of the terms, 4 eps, and of the logits in
   them, Z * eps, remains: at least (4 + Z) * eps of the largest sum_j |dL/ds_ij| |q_i| |k_j| is allowed;
 - the temperature's gradient is a sum of G_ij z_ij over everything, so |t| * |error| is measured against
-  sum |G_ij z_ij|, by row for a temperature per row.
+  sum |G_ij z_ij|, by row for a temperature per row;
+- a slope dL/dz_ij below the smallest normal number may have been flushed to 0, and with it what it is multiplied with:
+  |q_i| |k_j| / t_i, or z_ij for the temperature.
 
 Under the cosine a zero row must have gradient 0 exactly; without it a zero row is measured with the longest row.
 Differences below the smallest normal number count as 0 (processors may flush them), below float16's smallest
@@ -76,7 +78,8 @@ def _loss_deviation(answer: Answer, exact: Exact, dtype: str) -> Deviation:
     if exact.plain is not None:
         own = np.abs(np.asarray(exact.plain.loss, np.float64) - want)
         allowed = np.maximum(allowed, 2 * np.max(own, initial=0.0, where=np.isfinite(own)))
-    return _worst("loss", answer.loss, want, _difference(answer.loss, want, 0.0) / allowed)
+    with np.errstate(over="ignore"):
+        return _worst("loss", answer.loss, want, _difference(answer.loss, want, 0.0) / allowed)
 
 
 def loss_tolerance(loss: Array, z: float, terms: int, dtype: str) -> Array:
@@ -100,7 +103,7 @@ def _gradient_deviation(name: str, answer: Answer, exact: Exact, dtype: str) -> 
         own = _row_errors(name, rounded, want, exact, dtype)
         allowed = max(allowed, 2 * float(np.max(own, initial=0.0, where=np.isfinite(own))))
     errors = _row_errors(name, got, want, exact, dtype)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return _worst(f"gradient of {name}", got, want, np.where(errors == 0, 0, errors / allowed))
 
 
@@ -111,9 +114,10 @@ def gradient_tolerance(name: str, exact: Exact, dtype: str) -> float:
     relative = 8e-15 * (1 + z) if dtype == "float64" else 1e-6 * max(1.0, z)
     if name == "temperature":
         total = np.sum(uncancelled) if reference.gradients[name].size == 1 else _largest(uncancelled)
-        return float(relative * total)
+        return float(relative * total + TINY[dtype] * z)
     measured = _norms(reference.gradients[name]) * _weights(name, exact)
-    return float(max(relative * _largest(measured), (4 + z) * EPS[dtype] * _largest(uncancelled)))
+    allowed = max(relative * _largest(measured), (4 + z) * EPS[dtype] * _largest(uncancelled))
+    return float(allowed + TINY[dtype] * reference.largest_reach)
 
 
 def _row_errors(name: str, got: Array, want: Array, exact: Exact, dtype: str) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from infonce.conformance.cases._agreement import draw
 from infonce.conformance.cases._judge import agrees, related, together
 from infonce.conformance.cases._programs import IN_BATCH_MEAN, IN_BATCH_NONE, PLAIN, UNPAIRED_MEAN, UNPAIRED_SUM
-from infonce.conformance.model import Array, Case, Data, Outcome, Program, Subject
+from infonce.conformance.model import Array, Case, Data, Group, Outcome, Program, Subject
 
 # The loss of one row, from the number of negatives, of rows, and the temperature.
 FORMULAS: dict[str, Callable[[int, int, float], float]] = {
@@ -44,6 +44,10 @@ def _tabled() -> Iterator[Case]:
                     yield _tabled_case(program, kind, t, formula(negatives(program), program.rows, t))
 
 
+def _group(row_loss: float) -> Group:
+    return "agreement" if row_loss > LEAST else "numerics"
+
+
 def _holds(kind: str, program: Program) -> bool:
     """In-batch negatives cannot all be opposite; unpaired ones cannot be every query's other corners."""
     if kind in ("antipodal", "reversed"):
@@ -56,7 +60,7 @@ def negatives(program: Program) -> int:
 
 
 def _tabled_case(program: Program, kind: str, t: float, row_loss: float) -> Case:
-    group = "agreement" if row_loss > LEAST else "numerics"
+    group = _group(row_loss)
     name = f"{group}/closed-form/{program.name}/{kind}-t{t:g}"
 
     def judge(subject: Subject) -> Outcome:
@@ -76,7 +80,7 @@ def _loss_is(subject: Subject, program: Program, data: Data, row_loss: float | A
 def _two_orthonormal_pairs() -> Iterator[Case]:
     program = Program("two-pairs", 2, 2)
     for t, row_loss in ((0.05, 2.061153620314381e-09), (0.5, log1p(exp(-2)))):
-        group = "agreement" if row_loss > LEAST else "numerics"
+        group = _group(row_loss)
 
         def judge(subject: Subject, t: float = t, row_loss: float = row_loss) -> Outcome:
             return _loss_is(subject, program, Data(np.eye(2), np.eye(2), None, np.asarray(t)), row_loss)

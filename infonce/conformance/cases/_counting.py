@@ -90,9 +90,8 @@ def _repeated(subject: Subject, program: Program, data: Data) -> Outcome:
 
 def _batch_repeated(subject: Subject, data: Data) -> Outcome:
     """m copies of the whole batch: the copies of the positive are negatives, L' = L + log m."""
-    thrice = Data(
-        *(np.concatenate([x] * 3) for x in (data.query, data.positive_key)), None, data.temperature, np.ones(15)
-    )
+    query, key = (np.concatenate([x] * 3) for x in (data.query, data.positive_key))
+    thrice = Data(query, key, None, data.temperature, np.ones(len(query)))
     first = subject(IN_BATCH, data)
     return related(subject, _shaped(IN_BATCH, thrice), thrice, np.concatenate([first.loss] * 3) + np.log(3))
 
@@ -143,8 +142,14 @@ def _reductions(subject: Subject, program: Program, data: Data) -> Outcome:
     mean = {name: g / program.rows for name, g in by_row.gradients.items()}
     return together(
         [
-            related(subject, _shaped(program, bare, ("reduction", "sum")), bare, np.sum(by_row.loss), by_row.gradients),
-            related(subject, _shaped(program, bare, ("reduction", "mean")), bare, np.mean(by_row.loss), mean),
+            related(
+                subject,
+                _shaped(program, bare, ("reduction", "sum")),
+                bare,
+                float(np.sum(by_row.loss)),
+                by_row.gradients,
+            ),
+            related(subject, _shaped(program, bare, ("reduction", "mean")), bare, float(np.mean(by_row.loss)), mean),
         ]
     )
 

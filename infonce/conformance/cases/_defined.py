@@ -1,4 +1,4 @@
-"""Unusual input that has a defined answer: no negatives, no rows, NaN rows, odd layouts, foreign arrays."""
+"""Unusual input that has a defined answer: no negatives, no rows, NaN rows, odd layouts, NumPy numbers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from infonce.conformance.cases._agreement import draw
 from infonce.conformance.cases._errors import Foreign
 from infonce.conformance.cases._judge import agrees, call, compare, exact, failure, together
 from infonce.conformance.cases._programs import IN_BATCH_NONE, PAIRED_NONE
-from infonce.conformance.model import Array, Case, Data, Outcome, Program, Subject
+from infonce.conformance.model import Array, Case, Outcome, Program, Subject
 from infonce.conformance.oracle import info_nce
 from infonce.conformance.tolerance import loss_tolerance
 
@@ -26,7 +27,7 @@ UNPAIRED_NONE = Program("unpaired-none", 4, 8, (5,), options=(("reduction", "non
 
 
 def cases() -> tuple[Case, ...]:
-    return (*_without_negatives(), *_no_rows(), *_one_feature(), *_nan_rows(), *_layouts())
+    return (*_without_negatives(), *_no_rows(), *_one_feature(), *_nan_rows(), *_layouts(), *_numbers())
 
 
 def _case(title: str, program: Program, judge: Callable[[Subject], Outcome], compiled: bool = False) -> Case:
@@ -60,22 +61,23 @@ def _no_rows() -> Iterator[Case]:
     """N = 0: the sum is 0, the losses by row are none."""
     for reduction, shape in (("sum", ()), ("none", (0,))):
         for negatives in ((), ((3, 2),)):
-
-            def judge(subject: Subject, reduction: str = reduction, shape: Any = shape, negatives: Any = negatives) -> Outcome:
-                empty = np.zeros((0, 2), subject.dtype)
-                result = subject.raw(empty, empty, *(np.ones(x, subject.dtype) for x in negatives), reduction=reduction)
-                if tuple(result.shape) == shape and (shape or float(result) == 0):
-                    return Outcome()
-                want = "0" if reduction == "sum" else "an array of shape (0,)"
-                return failure("result", result, want, f"info_nce(query(0, 2), ..., reduction={reduction!r})")
-
+            judge = partial(_empty, reduction, shape, negatives)
             kind = "unpaired" if negatives else "in-batch"
             yield _case(f"no-rows-{kind}-{reduction}", Program("no-rows", 0, 2), judge)
 
 
+def _empty(reduction: str, shape: tuple[int, ...], negatives: tuple[Any, ...], subject: Subject) -> Outcome:
+    empty = np.zeros((0, 2), subject.dtype)
+    result = subject.raw(empty, empty, *(np.ones(x, subject.dtype) for x in negatives), reduction=reduction)
+    if tuple(result.shape) == shape and (shape or float(result) == 0):
+        return Outcome()
+    want = "0" if reduction == "sum" else "an array of shape (0,)"
+    return failure("result", result, want, f"info_nce(query(0, 2), ..., reduction={reduction!r})")
+
+
 def _one_feature() -> Iterator[Case]:
     """D = 1: every cosine is 1 or -1, every gradient 0."""
-    yield _case("one-feature", ONE_FEATURE, lambda s: agrees(s, ONE_FEATURE, draw("one feature", ONE_FEATURE, "normal", 0.5)))
+    yield _case("one-feature", ONE_FEATURE, lambda s: agrees(s, ONE_FEATURE, draw("one", ONE_FEATURE, "normal", 0.5)))
 
 
 def _nan_rows() -> Iterator[Case]:
@@ -110,6 +112,13 @@ def _read_only(x: Array) -> Array:
     return x
 
 
+def _memory_mapped(x: Array) -> Array:
+    with TemporaryFile() as file:
+        mapped = np.memmap(file, x.dtype, shape=x.shape)
+    mapped[...] = x
+    return mapped
+
+
 def _spread(x: Array) -> Array:
     """Every second entry of a larger array."""
     larger = np.zeros([2 * size for size in x.shape], x.dtype)
@@ -122,6 +131,7 @@ LAYOUTS: dict[str, Layout] = {
     "strided": _spread,
     "negative-strides": lambda x: x[::-1, ::-1].copy()[::-1, ::-1],
     "read-only": _read_only,
+    "memory-mapped": _memory_mapped,
     "big-endian": lambda x: x.astype(x.dtype.newbyteorder(">")),
     "foreign": lambda x: x.view(Foreign),
 }
@@ -130,7 +140,7 @@ LAYOUTS: dict[str, Layout] = {
 def _layouts() -> Iterator[Case]:
     """Not contiguous, not writable, or not even this framework's: the contiguous copy's value, or a TypeError."""
     for title, layout in LAYOUTS.items():
-        refusable = title in ("big-endian", "foreign")
+        refusable = title in ("big-endian", "foreign", "memory-mapped")  # not arrays of every framework
         yield _case(f"{title}-input", UNPAIRED_NONE, partial(_same_value, title, layout, refusable))
     yield _case("broadcast-input", UNPAIRED_NONE, _broadcast)
     yield _case("query-and-key-the-same-object", IN_BATCH_NONE, _same_object)
@@ -163,8 +173,24 @@ def _same_object(subject: Subject) -> Outcome:
 def _value(subject: Subject, arrays: list[Any], title: str) -> Outcome:
     """The function's value on these very arrays."""
     got = float(subject.raw(*arrays, temperature=0.5))
-    want = info_nce(*(np.array(x, np.float64) for x in arrays), temperature=0.5)
-    error = abs(got - float(want.loss)) / float(loss_tolerance(want.loss, want.largest_logit, 1, subject.dtype))
+    query, key, *rest = (np.array(x, np.float64) for x in arrays)
+    want = info_nce(query, key, rest[0] if rest else None, 0.5)
+    loss = np.asarray(want.loss, np.float64)
+    error = abs(got - float(loss)) / float(loss_tolerance(loss, want.largest_logit, 1, subject.dtype))
     if error <= 1:
         return Outcome(error)
-    return failure("loss", got, float(want.loss), f"info_nce on {title} arrays in {subject.dtype}")
+    return failure("loss", got, float(loss), f"info_nce on {title} arrays in {subject.dtype}")
+
+
+def _numbers() -> Iterator[Case]:
+    """Any real number is a temperature, and none changes the dtype of the loss."""
+    for number in (1, 0.5, np.float64(0.5), np.float32(0.5), np.int64(1)):
+        yield _case(f"temperature-{type(number).__name__}", IN_BATCH_NONE, partial(_number, number))
+
+
+def _number(number: Any, subject: Subject) -> Outcome:
+    arrays = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(subject.dtype)
+    got, want = (subject.raw(*arrays, temperature=t) for t in (number, float(number)))
+    if float(got) == float(want) and subject.dtype in str(got.dtype):
+        return Outcome()
+    return failure("loss", repr(got), repr(want), f"info_nce(query, positive_key, temperature={number!r})")

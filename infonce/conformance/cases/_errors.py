@@ -31,6 +31,7 @@ class Bad:
     positive_key: Any = (4, 3)
     negative_keys: Any = None
     options: dict[str, Any] = field(default_factory=dict)
+    dtypes: tuple[str, ...] = ("float64", "float32")
 
     def run(self, subject: Subject) -> Outcome:
         arrays = (self.query, self.positive_key, self.negative_keys)
@@ -50,8 +51,8 @@ class Bad:
         return failure("result", got, f"{self.error.__name__} that says {' and '.join(self.words)}", called)
 
     def _written(self) -> Iterator[str]:
-        for name, x in (("query", self.query), ("positive_key", self.positive_key), ("negative_keys", self.negative_keys)):
-            if x is not None:
+        for name in ("query", "positive_key", "negative_keys"):
+            if (x := getattr(self, name)) is not None:
                 yield f"{name}{x}" if isinstance(x, tuple) else f"{name}={x!r}"
         for name, x in self.options.items():
             yield f"{name}={x!r}"
@@ -66,14 +67,12 @@ def _filled(x: Any, dtype: str) -> Any:
 
 
 def cases() -> tuple[Case, ...]:
-    return tuple(
-        _case(group, bad) for group, bads in (("errors", list(_errors())), ("options", list(_options()))) for bad in bads
-    )
+    return (*(_case("errors", bad) for bad in _errors()), *(_case("options", bad) for bad in _options()))
 
 
 def _case(group: Group, bad: Bad) -> Case:
     name = f"{group}/refused/{bad.title}"
-    return Case(name, group, (Program(bad.title, 4, 3),), bad.run, compiled=False)
+    return Case(name, group, (Program(bad.title, 4, 3),), bad.run, bad.dtypes, compiled=False)
 
 
 def _errors() -> Iterator[Bad]:
@@ -87,6 +86,9 @@ def _temperatures() -> Iterator[Bad]:
     values = {"0": 0.0, "integer-0": 0, "negative": -0.1, "nan": np.nan, "infinite": np.inf, "subnormal": 1e-310}
     for title, value in values.items():
         yield Bad(f"temperature-{title}", ValueError, ("temperature", "positive"), options={"temperature": value})
+    single = {"temperature": 1e-40}  # a normal number in float64 alone
+    words = ("temperature", "positive")
+    yield Bad("temperature-subnormal-in-float32", ValueError, words, options=single, dtypes=("float32",))
     numpy_zero = {"temperature": np.float64(0)}
     yield Bad("temperature-numpy-0", ValueError, ("temperature", "positive"), options=numpy_zero)
     for title, wrong in {"string": "0.1", "none": None, "bool": True, "list": [0.1], "complex": 1j}.items():
@@ -95,6 +97,7 @@ def _temperatures() -> Iterator[Bad]:
 
 
 def _choices() -> Iterator[Bad]:
+    words: tuple[str, ...]
     for value in ("avg", "", "MEAN", None):
         words = ("reduction", "none", "mean", "sum", repr(value))
         yield Bad(f"reduction-{value!r}", ValueError, words, options={"reduction": value})
@@ -107,6 +110,7 @@ def _choices() -> Iterator[Bad]:
 
 
 def _shapes() -> Iterator[Bad]:
+    words: tuple[str, ...]
     paired = {"negative_mode": "paired"}
     two = ("query", "positive_key")
     yield Bad("rows-differ", ValueError, (*two, "(4, 3)", "(5, 3)"), positive_key=(5, 3))
@@ -133,19 +137,22 @@ def _shapes() -> Iterator[Bad]:
 
 
 def _dtypes() -> Iterator[Bad]:
-    places = {"query": (4, 3), "positive_key": (4, 3), "negative_keys": (6, 3)}
-    for name, shape in places.items():
-        for dtype in ("int64", "int32", "uint8", "bool"):
-            words = (name, dtype, "cast to float")
-            yield Bad(f"{dtype}-{name}", TypeError, words, **{name: (*shape, dtype)})
-        yield Bad(f"complex-{name}", TypeError, (name, "complex"), **{name: (*shape, "complex64")})
-        yield Bad(f"list-{name}", TypeError, (name, "list"), **{name: np.ones(shape).tolist()})
-        yield Bad(f"masked-{name}", TypeError, (name, "masked"), **{name: np.ma.array(np.ones(shape))})
+    for name, shape in {"query": (4, 3), "positive_key": (4, 3), "negative_keys": (6, 3)}.items():
+        wrong: dict[str, tuple[Any, tuple[str, ...]]] = {
+            dtype: ((*shape, dtype), (dtype, "cast to float")) for dtype in ("int64", "int32", "uint8", "bool")
+        }
+        wrong["complex"] = ((*shape, "complex64"), ("complex",))
+        wrong["list"] = (np.ones(shape).tolist(), ("list",))
+        wrong["masked"] = (np.ma.array(np.ones(shape)), ("masked",))
+        for title, (x, words) in wrong.items():
+            arrays: dict[str, Any] = {name: x}
+            yield Bad(f"{title}-{name}", TypeError, (name, *words), **arrays)
     yield Bad("number-as-query", TypeError, ("query", "float"), query=1.0)
     yield Bad("string-as-key", TypeError, ("positive_key", "str"), positive_key="key")
 
 
 def _options() -> Iterator[Bad]:
+    words: tuple[str, ...]
     for shape in ((3,), (1,), (4, 2), (1, 4), (4, 1, 1)):
         words = ("temperature", str(shape), "(n,)")
         yield Bad(f"temperature-{'x'.join(map(str, shape))}", ValueError, words, options={"temperature": shape})

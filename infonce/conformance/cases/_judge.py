@@ -87,7 +87,8 @@ def judged(found: Iterable[Deviation], called: str, remarks: tuple[str, ...] = (
     for deviation in found:
         if not deviation.error <= share:
             size = f"{deviation.error / share:.3g} x the tolerance"
-            messages.append(f"{deviation.what} = {deviation.got!r}, but should be {deviation.want!r} [{called}; {size}]")
+            values = f"{deviation.what} = {deviation.got!r}, but should be {deviation.want!r}"
+            messages.append(f"{values} [{called}; {size}]")
     return Outcome(max((deviation.error / share for deviation in found), default=0.0), tuple(messages))
 
 

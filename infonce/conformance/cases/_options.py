@@ -10,8 +10,9 @@ from typing import Any, Literal
 import numpy as np
 
 from infonce.conformance.cases._agreement import draw
-from infonce.conformance.cases._judge import agrees, related
+from infonce.conformance.cases._judge import agrees, failure, related
 from infonce.conformance.model import Answer, Case, Data, Outcome, Program, Subject
+from infonce.conformance.oracle import info_nce
 
 BOTH, PAIRED, SYMMETRIC = ("in_batch", True), ("negative_mode", "paired"), ("symmetric", True)
 Modes = dict[str, tuple[tuple[int, ...] | None, tuple[tuple[str, Any], ...]]]
@@ -31,7 +32,30 @@ NONE = ("reduction", "none")
 
 
 def cases() -> tuple[Case, ...]:
-    return (*_combinations(), *_large(), *_equalities())
+    return (*_combinations(), *_large(), *_equalities(), *_dtypes())
+
+
+def _dtypes() -> Iterator[Case]:
+    """Embeddings promote among themselves; the temperature's dtype changes nothing."""
+    query, key = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
+    calls: dict[str, tuple[Any, ...]] = {
+        "float64-query": (query.astype(np.float64), key, None, 0.5),
+        "float64-key": (query, key.astype(np.float64), None, 0.5),
+        "float64-negatives": (query, key, key.astype(np.float64), 0.5),
+        "float32-temperature": (query.astype(np.float64), key.astype(np.float64), None, np.asarray(0.5, np.float32)),
+    }
+    for title, arguments in calls.items():
+        judge = partial(_promotes, title, arguments)
+        program = Program(title, 5, 3)
+        yield Case(f"options/dtype/{title}", "options", (program,), judge, ("float64",), compiled=False)
+
+
+def _promotes(title: str, arguments: tuple[Any, ...], subject: Subject) -> Outcome:
+    got, want = subject.raw(*arguments), info_nce(*arguments)
+    size = abs(float(got) - float(want.loss)) / float(want.loss)
+    if size <= 8e-15 * (1 + want.largest_logit) and "float64" in str(got.dtype):
+        return Outcome()
+    return failure("loss", repr(got), f"float64 {float(want.loss)!r}", f"info_nce with a {title} beside float32 arrays")
 
 
 def _combinations() -> Iterator[Case]:
@@ -83,9 +107,7 @@ def _equalities() -> Iterator[Case]:
         yield _case(f"property/block-size-{size}", symmetric, partial(_run, "blocks", symmetric, judge))
 
 
-def _run(
-    title: str, program: Program, judge: Callable[[Subject, Program, Data], Outcome], subject: Subject
-) -> Outcome:
+def _run(title: str, program: Program, judge: Callable[[Subject, Program, Data], Outcome], subject: Subject) -> Outcome:
     return judge(subject, program, subject.round(draw(title, program, "normal", 0.3)))
 
 
@@ -106,7 +128,7 @@ def _equal_rows(subject: Subject, program: Program, data: Data) -> Outcome:
     """One temperature, given once or for every row: its gradient is the sum of theirs."""
     by_row = replace(data, temperature=np.full(program.rows, data.temperature))
     first = subject(replace(program, temperature="rows"), by_row)
-    gradients = {name: np.sum(g) if name == "temperature" else g for name, g in first.gradients.items()}
+    gradients = {name: np.asarray(np.sum(g)) if name == "temperature" else g for name, g in first.gradients.items()}
     return related(subject, program, data, first.loss, gradients)
 
 
@@ -133,7 +155,8 @@ def _additive(subject: Subject, program: Program, data: Data) -> Outcome:
 def _unit_rows(subject: Subject, program: Program, data: Data) -> Outcome:
     assert data.negative_keys is not None
     arrays = (data.query, data.positive_key, data.negative_keys)
-    unit = subject.round(Data(*(x / np.linalg.norm(x, axis=1, keepdims=True) for x in arrays), data.temperature))
+    query, key, negatives = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in arrays)
+    unit = subject.round(Data(query, key, negatives, data.temperature))
     return related(subject, _with(program, normalize=False), unit, subject(program, data).loss)
 
 

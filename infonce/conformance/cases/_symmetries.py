@@ -55,26 +55,23 @@ def _case(program: Program, symmetry: str, kind: str, t: float) -> Case:
     return Case(name, group, (program,), judge)
 
 
-def _by_row(x: Array | float | None, order: Array) -> Array | float | None:
-    return x[order] if isinstance(x, np.ndarray) and x.ndim else x
-
-
 def _other_order_of_rows(rng: np.random.Generator, data: Data) -> Change:
     order = rng.permutation(len(data.query))
     paired = data.negative_keys is not None and data.negative_keys.ndim == 3
-    temperature = _by_row(data.temperature, order)
+    t = data.temperature
     cotangent = None if data.cotangent is None else data.cotangent[order]
-    assert temperature is not None
     changed = Data(
         data.query[order],
         data.positive_key[order],
         data.negative_keys[order] if paired and data.negative_keys is not None else data.negative_keys,
-        temperature,
+        t[order] if isinstance(t, np.ndarray) and t.ndim else t,
         cotangent,
     )
     moved = {*BY_ROW, *(("negative_keys",) if paired else ()), "temperature"}
-    return changed, lambda loss: loss[order] if loss.ndim else loss, lambda name, g: (
-        g[order] if name in moved and g.ndim else g
+    return (
+        changed,
+        lambda loss: loss[order] if loss.ndim else loss,
+        lambda name, g: g[order] if name in moved and g.ndim else g,
     )
 
 

@@ -60,13 +60,13 @@ class BoundSubject:
     def round(self, data: Data) -> Data:
         """The same data as the subject sees it: rounded to its dtype, as float64."""
         with self._settings():
-            number = not isinstance(data.temperature, np.ndarray)
+            t = data.temperature
             return replace(
                 data,
                 query=self._rounded(data.query),
                 positive_key=self._rounded(data.positive_key),
                 negative_keys=None if data.negative_keys is None else self._rounded(data.negative_keys),
-                temperature=data.temperature if number else self._rounded(data.temperature),
+                temperature=self._rounded(t) if isinstance(t, np.ndarray) else t,
                 cotangent=None if data.cotangent is None else self._rounded(data.cotangent, loss_dtype(self.dtype)),
             )
 

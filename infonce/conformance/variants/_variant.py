@@ -131,7 +131,7 @@ class Toolkit(Protocol):
         ...
 
     def lacking(self) -> Mapping[str, str]:
-        """The dtypes that the framework has not, each with the reason."""
+        """The dtypes and devices that are not there, each with the reason."""
         ...
 
     def to_array(self, values: NDArray[Any], dtype: str | None, device: Any) -> Any:
@@ -154,4 +154,4 @@ def loss_dtype(dtype: str) -> str:
 
 def place(values: NDArray[np.float64]) -> int:
     """0 or 1, by the bytes of the data: where it lies in a stack of two, so that both places come to be judged."""
-    return zlib.crc32(np.ascontiguousarray(values)) % 2
+    return zlib.crc32(values.tobytes()) % 2

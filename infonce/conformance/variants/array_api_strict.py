@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ._variant import Form, Variant, own_gradients
 
+_Array = type(strict.empty(0))
 _CPU = strict.Device("CPU_DEVICE")
 _NO_FLOAT64 = strict.Device("no_float64")
 
@@ -30,10 +31,9 @@ def device_name(name: str) -> str:
 
 def settings(device: Any) -> AbstractContextManager[Any]:
     latest = strict.get_array_api_strict_flags()["api_version"]
-    flags = strict.ArrayAPIStrictFlags(
+    return strict.ArrayAPIStrictFlags(
         api_version=latest, boolean_indexing=False, data_dependent_shapes=False, enabled_extensions=()
     )
-    return flags  # type: ignore[no-any-return]
 
 
 def lacking() -> Mapping[str, str]:
@@ -50,7 +50,7 @@ def to_numpy(array: Any) -> NDArray[np.float64]:
 
 
 def form(array: Any) -> Form:
-    if not isinstance(array, strict.Array):
+    if not isinstance(array, _Array):
         return Form("", type(array).__name__, (), "")
     return Form("array_api_strict", str(array.dtype).removeprefix("array_api_strict."), array.shape, str(array.device))
 

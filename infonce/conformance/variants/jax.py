@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
-from jax.sharding import Mesh
-from jax.sharding import PartitionSpec as P
+from jax.sharding import Mesh, PartitionSpec
 from numpy.typing import NDArray
 
 from ._variant import Arrays, Form, Step, Task, Variant, own_gradients, place
 
+_ROWS, _SHARED = PartitionSpec("rows"), PartitionSpec()  # type: ignore[no-untyped-call]
 _HALVES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 
 
@@ -42,7 +42,7 @@ def settings(device: Any) -> Iterator[None]:
 
 
 def lacking() -> Mapping[str, str]:
-    return {}
+    return {} if "cuda" in devices() else {"cuda": "JAX finds no CUDA device"}
 
 
 def to_array(values: NDArray[Any], dtype: str | None, device: Any) -> Any:
@@ -111,21 +111,23 @@ def vmap(task: Task) -> Step:
 
 
 def shard_map(*, check_vma: bool) -> Callable[[Task], Step]:
-    """A training step inside `shard_map` over one device: the queries' rows vary over its axis, shared arrays do not."""
+    """A training step inside `shard_map` over one device: rows vary over its axis, what they share does not."""
 
     def build(task: Task) -> Step:
-        rows = P("rows") if task.by_row else P()
-        inputs = tuple(P("rows") if per_row else P() for per_row in task.per_row)
+        loss_rows = _ROWS if task.by_row else _SHARED
+        inputs = tuple(_ROWS if per_row else _SHARED for per_row in task.per_row)
 
         def inside(number: Any, cotangent: Any, *arrays: Any) -> tuple[Any, Arrays]:
             loss, found = gradients(task)(number, cotangent, *arrays)
-            return loss if loss.ndim else jax.lax.pmean(loss, "rows"), tuple(found)
+            return loss if loss.ndim else jax.lax.pmean(loss, "rows"), tuple(found)  # type: ignore[no-untyped-call]
 
         @functools.cache
         def over(device: Any) -> Callable[..., Any]:
             mesh = Mesh(np.array([device]), ("rows",))
-            specs = {"in_specs": (P(), rows, *inputs), "out_specs": (rows, inputs)}
-            return jax.jit(jax.shard_map(inside, mesh=mesh, check_vma=check_vma, **specs))
+            ins, outs = (_SHARED, loss_rows, *inputs), (loss_rows, inputs)
+            sharded = jax.shard_map(inside, mesh=mesh, in_specs=ins, out_specs=outs, check_vma=check_vma)
+            whole: Callable[..., Any] = jax.jit(sharded)
+            return whole
 
         def step(arrays: Arrays, number: float | None, cotangent: Any) -> tuple[Any, Arrays]:
             found: tuple[Any, Arrays] = over(arrays[0].device)(number, cotangent, *arrays)

@@ -43,7 +43,7 @@ def settings(device: Any) -> Iterator[None]:
 
 
 def lacking() -> Mapping[str, str]:
-    return {}
+    return {} if "cuda" in devices() else {"cuda": "TensorFlow finds no CUDA device"}
 
 
 def to_array(values: NDArray[Any], dtype: str | None, device: Any) -> Any:
@@ -59,7 +59,8 @@ def to_numpy(array: Any) -> NDArray[np.float64]:
 def form(array: Any) -> Form:
     if not isinstance(array, tf.Tensor | tf.Variable):
         return Form("", type(array).__name__, (), "")
-    return Form("tensorflow", array.dtype.name, tuple(array.shape), array.device)
+    shape: Any = array.shape  # its entries are numbers: no call of the suite ends with a graph's open shape
+    return Form("tensorflow", array.dtype.name, tuple(shape), array.device)
 
 
 def tape(task: Task) -> Callable[..., tuple[Any, Arrays]]:

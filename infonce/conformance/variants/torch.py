@@ -13,7 +13,7 @@ import torch
 import torch._dynamo
 from numpy.typing import NDArray
 
-from ._variant import Arrays, Form, Step, Task, Variant, own_gradients, place, values
+from ._variant import Arrays, Form, Step, Task, Variant, own_gradients, place
 
 
 def version() -> str:
@@ -44,7 +44,7 @@ def settings(device: Any) -> Iterator[None]:
 
 
 def lacking() -> Mapping[str, str]:
-    return {}
+    return {} if "cuda" in devices() else {"cuda": "PyTorch finds no CUDA device"}
 
 
 def to_array(values: NDArray[Any], dtype: str | None, device: Any) -> Any:
@@ -231,10 +231,11 @@ def no_compiler() -> str:
 
 
 def variants() -> tuple[Variant, ...]:
+    inductor = ("float32", "bfloat16")  # it takes seconds for each program
     return (
         Variant("torch", backward, plain=True),
         Variant("torch:compile", compiled("aot_eager"), compiled=True),
-        Variant("torch:inductor", compiled("inductor"), compiled=True, limit=10, absent=no_compiler()),
+        Variant("torch:inductor", compiled("inductor"), inductor, compiled=True, limit=10, absent=no_compiler()),
         Variant("torch:func", func),
         Variant("torch:vmap", vmap),
         Variant("torch:grad(vmap)", grad_of_vmap),

@@ -1,0 +1,76 @@
+"""What the engine computes with on JAX arrays: a scan over blocks, all of it traceable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from infonce.backend import Body
+
+
+class JAXArithmetic:
+    xp = jnp
+
+    def shape(self, x: Array) -> tuple[int | None, ...]:
+        return tuple(x.shape)
+
+    def dtype(self, x: Array) -> str:
+        return str(x.dtype)
+
+    def count(self, x: Array) -> int:
+        return x.shape[0]
+
+    def loop(
+        self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Array | None, ...], block: int
+    ) -> Any:
+        assert rows[0] is not None
+        n = rows[0].shape[0]
+        if n <= block:
+            return body(0, rows, None)
+        whole = n - n % block
+
+        def step(sums: Any, cut: Any) -> Any:
+            first, of_block = cut
+            outputs, sums = body(first, of_block, sums)
+            return sums, outputs
+
+        blocks = jax.tree.map(lambda x: x[:whole].reshape(-1, block, *x.shape[1:]), rows)
+        blocks = jnp.arange(0, whole, block), blocks
+        sums = _as_varying(start(), step, jax.tree.map(lambda x: x[0], blocks))
+        sums, outputs = jax.lax.scan(step, sums, blocks)
+        outputs = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outputs)
+        if whole < n:
+            last, sums = body(whole, jax.tree.map(lambda x: x[whole:], rows), sums)
+            outputs = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), outputs, last)
+        return outputs, sums
+
+    def exp_shifted(self, x: Array, shift: Array) -> Array:
+        return jnp.exp(x - shift)
+
+    def mask_own(self, x: Array, first_row: Any) -> Array:
+        own = jnp.arange(x.shape[1]) == first_row + jnp.arange(x.shape[0])[:, None]
+        return jnp.where(own, -math.inf, x)
+
+    def add_product(self, total: Array | None, a: Array, b: Array) -> Array:
+        return a @ b if total is None else total + a @ b
+
+
+def varying(x: Any) -> frozenset[str]:
+    """The mesh axes over which `x`, an abstract array, differs between devices, as far as shard_map tracks them."""
+    return frozenset(() if x.manual_axis_type is None else x.manual_axis_type.varying)
+
+
+def _as_varying(sums: Any, step: Callable[..., Any], first: Any) -> Any:
+    """The sums a scan starts from, varying over the mesh axes over which they vary after a step."""
+    after, _ = jax.eval_shape(step, sums, first)
+
+    def cast(x: Array, y: Any) -> Array:
+        axes = varying(y) - varying(jax.typeof(x))
+        return jax.lax.pcast(x, tuple(axes), to="varying") if axes else x
+
+    return jax.tree.map(cast, sums, after)

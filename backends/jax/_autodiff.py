@@ -1,0 +1,69 @@
+"""How JAX's transformations see the engine: one jitted function with a gradient of its own.
+
+The forward pass computes the gradients of those inputs that are perturbed and keeps only them; the backward pass
+multiplies them by the cotangent. With reduction "none" that cotangent is not known before, and the backward pass
+computes them.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.custom_derivatives import SymbolicZero
+
+from infonce.engine import solve
+from infonce.problem import Gradients, Inputs, Options
+
+from ._arithmetic import JAXArithmetic, varying
+
+ARITHMETIC = JAXArithmetic()
+
+
+@functools.partial(jax.jit, static_argnames=("options", "wanted"))
+def value_and_gradients(options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Array, Gradients]:
+    loss, gradients = solve(ARITHMETIC, options, inputs, wanted)
+    return loss, {name: g.astype(getattr(inputs, name).dtype) for name, g in gradients.items()}
+
+
+@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def attached(options: Options, inputs: Inputs) -> Array:
+    """The loss; jitted, so that an eager call is traced once for its shapes and options."""
+    return solve(ARITHMETIC, options, inputs)[0]
+
+
+def _forward(options: Options, inputs: Any) -> tuple[Array, tuple[Inputs, dict[str, Any]]]:
+    wanted = tuple(name for name, x in inputs._asdict().items() if x is not None and x.perturbed)
+    values = Inputs(*(x if x is None else x.value for x in inputs))
+    if options.reduction == "none":
+        return solve(ARITHMETIC, options, values)[0], (values, dict.fromkeys(wanted))
+    loss, gradients = solve(ARITHMETIC, options, values, wanted)
+    return loss, (values, gradients)
+
+
+def _backward(options: Options, saved: tuple[Inputs, dict[str, Any]], cotangent: Any) -> tuple[Inputs]:
+    inputs, gradients = saved
+    if isinstance(cotangent, SymbolicZero):
+        return (jax.tree.map(jnp.zeros_like, inputs),)
+    if options.reduction == "none":
+        gradients = solve(ARITHMETIC, options, inputs, tuple(gradients), cotangent)[1]
+    else:
+        gradients = {name: g * cotangent for name, g in gradients.items()}
+    return (Inputs(*(_cotangent(x, gradients.get(name)) for name, x in inputs._asdict().items())),)
+
+
+def _cotangent(x: Array | None, gradient: Array | None) -> Array | None:
+    """The gradient in the form of its input: its dtype, and summed over the mesh axes that hold copies of it."""
+    if x is None or gradient is None:
+        return None if x is None else jnp.zeros_like(x)
+    copies = varying(jax.typeof(gradient)) - varying(jax.typeof(x))
+    if copies:
+        gradient = jax.lax.psum(gradient, tuple(copies))
+    return gradient.astype(x.dtype)
+
+
+attached.__wrapped__.defvjp(_forward, _backward, symbolic_zeros=True)

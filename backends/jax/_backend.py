@@ -1,0 +1,34 @@
+"""The backend of JAX."""
+
+from __future__ import annotations
+
+import jax
+from jax import Array
+
+from infonce.problem import Gradients, Inputs, Options
+
+from ._arithmetic import JAXArithmetic
+from ._autodiff import attached, value_and_gradients
+
+
+class JAXBackend(JAXArithmetic):
+    name = "jax"
+
+    def owns(self, x: object) -> bool:
+        return isinstance(x, jax.Array)  # tracers too
+
+    def device(self, x: Array) -> str:
+        return ""  # JAX itself moves uncommitted arrays, and names the devices of those it may not move
+
+    def compiling(self, x: Array) -> bool:
+        return False
+
+    def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Array, Gradients]:
+        loss, gradients = value_and_gradients(options, inputs, wanted)
+        return loss, gradients
+
+    def loss(self, options: Options, inputs: Inputs) -> Array:
+        return attached(options, inputs)
+
+
+BACKEND = JAXBackend()
