@@ -133,6 +133,7 @@ def of_temperature(xp: Any, g: Gradient, query: Any, temperature: Any, given: An
     moment = xp.sum(query * g.query, axis=-1, keepdims=True)
     if g.row_logits is not None:
         moment = moment - g.row_logits + xp.matrix_transpose(g.key_logits)
-    if len(temperature.shape) == 0:
-        moment = xp.sum(moment)
-    return xp.reshape(-moment / temperature, given.shape)
+    if len(given.shape) == 0:
+        return -xp.sum(moment) / temperature
+    moment = -moment / temperature
+    return xp.squeeze(moment, axis=-1) if len(given.shape) == 1 else moment

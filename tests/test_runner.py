@@ -128,8 +128,9 @@ def test_a_required_framework_that_is_there_changes_nothing() -> None:
     ],
 )
 def test_an_unknown_name_is_refused_with_the_names_there_are(option: str, name: str) -> None:
+    options: dict[str, Any] = {"frameworks": ["numpy"], option: [name]}
     with pytest.raises(ValueError, match=r"unknown .*there are ") as refusal:
-        run(cases=[case()], **{"frameworks": ["numpy"], option: [name]})
+        run(cases=[case()], **options)
     assert name.partition(":")[0] in str(refusal.value)
 
 
@@ -274,7 +275,8 @@ def settings_of(framework: str) -> Any:
     if framework == "jax":
         import jax
 
-        return jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
+        config: Any = jax.config
+        return config.jax_enable_x64, config.jax_default_matmul_precision
     if framework == "tensorflow":
         import tensorflow as tf
 

@@ -72,7 +72,8 @@ def run(
     wanted = Wanted(frameworks, devices, groups, variants, dtypes)
     planned = plan(function, wanted, tuple(all_cases() if cases is None else cases), require)
     lines = []
-    for job in planned.jobs:
+    while planned.jobs:
+        job = planned.jobs.pop(0)  # when it is done nothing holds on to what it compiled
         progress.start(f"{job.variant.name} on {job.device} in {job.dtype}", len(job.cases))
         lines.append(_line(job, progress))
         progress.finish(lines[-1])
@@ -86,6 +87,7 @@ def _line(job: Job, progress: Progress) -> Line:
     for case in job.cases:
         results.append(job.judge(case))
         progress.advance()
+    job.toolkit.forget()
     return Line(job.variant.name, job.device, job.dtype, tuple(results), time.perf_counter() - start)
 
 

@@ -144,6 +144,10 @@ class Toolkit(Protocol):
 
     def form(self, array: Any) -> Form: ...
 
+    def forget(self) -> None:
+        """Drop what the framework has compiled: thousands of programs exhaust memory maps, and XLA then crashes."""
+        ...
+
     def variants(self) -> tuple[Variant, ...]: ...
 
 

@@ -138,14 +138,19 @@ def shard_map(*, check_vma: bool) -> Callable[[Task], Step]:
     return build
 
 
+def forget() -> None:
+    jax.clear_caches()
+
+
 def variants() -> tuple[Variant, ...]:
+    # Eager or not, JAX compiles for each new shape: only the first variant runs the cases that bring many shapes.
     plain = transformed(lambda call: call)
     return (
         Variant("jax", plain, plain=True),
         Variant("jax:jit", transformed(jax.jit), compiled=True),
-        Variant("jax:vmap", vmap),
+        Variant("jax:vmap", vmap, compiled=True),
         Variant("jax:shard_map", shard_map(check_vma=True), compiled=True),
         Variant("jax:shard_map:unchecked", shard_map(check_vma=False), compiled=True),
-        Variant("jax:x32", plain, ("float32",), settings=lambda: jax.enable_x64(False)),
-        Variant("jax:value_and_grad", own_gradients, own=True),
+        Variant("jax:x32", plain, ("float32",), compiled=True, settings=lambda: jax.enable_x64(False)),
+        Variant("jax:value_and_grad", own_gradients, compiled=True, own=True),
     )

@@ -115,6 +115,10 @@ def graph(*, jit_compile: bool = False, dynamic: bool = False) -> Callable[[Task
     return build
 
 
+def forget() -> None:
+    tf.keras.backend.clear_session()
+
+
 def variants() -> tuple[Variant, ...]:
     return (
         Variant("tensorflow", eager, plain=True),

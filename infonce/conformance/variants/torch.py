@@ -230,6 +230,10 @@ def no_compiler() -> str:
     return "" if shutil.which(compiler) else f"inductor needs a C++ compiler, and there is no {compiler}"
 
 
+def forget() -> None:
+    torch._dynamo.reset()
+
+
 def variants() -> tuple[Variant, ...]:
     inductor = ("float32", "bfloat16")  # it takes seconds for each program
     return (

@@ -1,0 +1,90 @@
+"""What the engine computes with on TensorFlow tensors: a while_loop over blocks, for known and unknown shapes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from infonce.backend import Body
+
+from . import _namespace
+
+
+class TensorFlowArithmetic:
+    xp = _namespace
+
+    def shape(self, x: Any) -> tuple[int | None, ...]:
+        if x.shape.rank is None:
+            raise ValueError("a tensor of unknown rank has no rows: give its shape, for example with tf.ensure_shape.")
+        return tuple(x.shape)
+
+    def dtype(self, x: Any) -> str:
+        return str(x.dtype.name)
+
+    def count(self, x: Any) -> Any:
+        known = x.shape[0]
+        return tf.cast(tf.shape(x)[0], x.dtype) if known is None else known
+
+    def loop(self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Any, ...], block: int) -> Any:
+        known = rows[0].shape[0]
+        shapes_known = all(x is None or None not in x.shape[1:] for x in rows)
+        if (known is not None and known <= block) or not shapes_known:
+            return body(0, rows, None)
+        n = tf.shape(rows[0])[0] if known is None else known
+        count = n // block
+        outputs, sums = _blocks(body, start(), rows, block, count)
+        if known is None or n % block:
+            # Of an unknown number of rows there may be none left, which is a block like any other.
+            last, sums = body(count * block, tuple(None if x is None else x[count * block :] for x in rows), sums)
+            outputs = tuple(None if x is None else tf.concat([x, y], 0) for x, y in zip(outputs, last, strict=True))
+        return outputs, sums
+
+    def exp_shifted(self, x: Any, shift: Any) -> Any:
+        return tf.exp(x - shift)
+
+    def mask_own(self, x: Any, first_row: Any) -> Any:
+        n, columns = tf.shape(x)[0], tf.shape(x)[1]
+        own = tf.range(columns) == first_row + tf.range(n)[:, None]
+        return tf.where(own, tf.constant(-math.inf, x.dtype), x)
+
+    def add_product(self, total: Any, a: Any, b: Any) -> Any:
+        return tf.matmul(a, b) if total is None else total + tf.matmul(a, b)
+
+
+def _blocks(body: Body, sums: tuple[Any, ...], rows: tuple[Any, ...], block: int, count: Any) -> Any:
+    """The whole blocks by a while_loop; None cannot go through it, and is left out and put back."""
+
+    def run(first: Any, flat: list[Any]) -> Any:
+        cut = (
+            x if x is None else tf.slice(x, [first] + [0] * (x.shape.rank - 1), [block, *x.shape[1:]]) for x in rows
+        )
+        return body(first, tuple(cut), _restored(flat, sums))
+
+    start = _present(sums)
+    form, _ = tf.function(lambda first: run(first, start)).get_concrete_function(SCALAR).structured_outputs
+    stores = [tf.TensorArray(x.dtype, count, element_shape=x.shape) for x in _present(form)]
+
+    def step(i: Any, flat: list[Any], stores: list[Any]) -> Any:
+        outputs, new = run(i * block, flat)
+        return i + 1, _present(new), [s.write(i, x) for s, x in zip(stores, _present(outputs), strict=True)]
+
+    _, flat, stores = tf.while_loop(
+        lambda i, *_: i < count, step, (0, start, stores), parallel_iterations=1, maximum_iterations=count
+    )
+    outputs = [tf.reshape(s.stack(), [-1, *x.shape[1:]]) for s, x in zip(stores, _present(form), strict=True)]
+    return _restored(outputs, form), _restored(flat, sums)
+
+
+SCALAR = tf.TensorSpec([], tf.int32)
+
+
+def _present(xs: Any) -> list[Any]:
+    return [x for x in xs if x is not None]
+
+
+def _restored(xs: list[Any], form: Any) -> tuple[Any, ...]:
+    rest = iter(xs)
+    return tuple(None if x is None else next(rest) for x in form)

@@ -1,0 +1,86 @@
+"""`InfoNCE` as a Keras layer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Unpack
+
+import keras
+import tensorflow as tf
+
+from infonce import checks, info_nce
+from infonce.module import checked_options, described
+from infonce.typing import LossOptions, NegativeMode, Reduction
+
+
+class InfoNCE(keras.layers.Layer):
+    """The options of `info_nce` as a Keras layer, called `(query, positive_key, negative_keys=None)`.
+
+    A layer and not a `keras.losses.Loss`, which would not train its variable and would cast float64 away. It needs
+    Keras on its TensorFlow backend.
+
+    Args:
+        temperature: t, dimensionless, > 0, a number.
+        reduction: As in `info_nce`.
+        negative_mode: As in `info_nce`.
+        learnable_temperature: True makes log(t) the trainable weight `log_temperature`, a 0-d float32 variable: t then
+            stays positive under any optimiser.
+        **options: The keyword-only options of `info_nce`.
+
+    Raises:
+        ValueError: A choice or the temperature is wrong.
+        TypeError: An option is of the wrong type or unknown.
+        RuntimeError: Keras runs on another backend.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from infonce.tensorflow import InfoNCE
+        >>> loss = InfoNCE(temperature=1.0, learnable_temperature=True)
+        >>> round(float(loss(tf.eye(2), tf.eye(2))), 4)  # log(1 + e^-1)
+        0.3133
+        >>> [weight.name for weight in loss.trainable_weights]
+        ['log_temperature']
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        reduction: Reduction = "mean",
+        negative_mode: NegativeMode = "unpaired",
+        *,
+        learnable_temperature: bool = False,
+        **options: Unpack[LossOptions],
+    ) -> None:
+        if keras.backend.backend() != "tensorflow":
+            raise RuntimeError(
+                "infonce.tensorflow.InfoNCE needs Keras on its TensorFlow backend; it runs on "
+                f"{keras.backend.backend()}. Set KERAS_BACKEND=tensorflow before keras is imported."
+            )
+        super().__init__(autocast=False)
+        self.options = checked_options(reduction, negative_mode, options)
+        number = checks.temperature_number(temperature, "float32")
+        self._number = None if learnable_temperature else number
+        if learnable_temperature:
+            self.log_temperature = self.add_weight(
+                shape=(),
+                initializer=keras.initializers.Constant(math.log(number)),
+                dtype="float32",
+                name="log_temperature",
+            )
+        self.built = True
+
+    @property
+    def temperature(self) -> Any:
+        """t: a number, or exp(log_temperature)."""
+        return tf.exp(tf.convert_to_tensor(self.log_temperature)) if self._number is None else self._number
+
+    def call(self, query: tf.Tensor, positive_key: tf.Tensor, negative_keys: tf.Tensor | None = None) -> tf.Tensor:
+        loss: tf.Tensor = info_nce(query, positive_key, negative_keys, self.temperature, **self.options)
+        return loss
+
+    def compute_output_shape(self, query: Any, *_: Any) -> tuple[Any, ...]:
+        return tuple(query[:1]) if self.options["reduction"] == "none" else ()
+
+    def __repr__(self) -> str:
+        learnable = ", learnable_temperature=True" if self._number is None else ""
+        return f"InfoNCE({described(float(self.temperature), self.options)}{learnable})"

@@ -1,0 +1,121 @@
+"""Batches of any size, and schedules of the temperature, without a compilation for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from infonce import info_nce
+
+SIZES = (8, 32, 100, 513, 700)
+FEATURES = 6
+RNG = np.random.default_rng(0)
+MODES: dict[str, dict[str, Any]] = {
+    "in-batch": {},
+    "symmetric": {"symmetric": True},
+    "unpaired": {},
+    "paired": {"negative_mode": "paired"},
+}
+
+
+def call(mode: str, arrays: Sequence[Any]) -> Any:
+    query, key, *negatives = arrays
+    return info_nce(query, key, negatives[0] if negatives else None, temperature=0.2, **MODES[mode])
+
+
+def batch(mode: str, rows: int) -> list[np.ndarray[Any, np.dtype[np.float64]]]:
+    shapes: list[tuple[int, ...]] = [(rows, FEATURES), (rows, FEATURES)]
+    if mode == "unpaired":
+        shapes.append((rows + 3, FEATURES))
+    elif mode == "paired":
+        shapes.append((rows, 4, FEATURES))
+    return [RNG.normal(size=shape) for shape in shapes]
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # Dynamo's own doing
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dynamic", [True, None])
+def test_torch_compiles_no_more_than_twice_for_all_batch_sizes(mode: str, dynamic: bool | None) -> None:
+    import torch
+    from torch._dynamo.testing import CompileCounterWithBackend
+
+    def loss(*arrays: torch.Tensor) -> Any:
+        return call(mode, arrays)
+
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(loss, fullgraph=True, dynamic=dynamic, backend=counter)
+    for rows in SIZES:
+        leaves = [torch.from_numpy(array).requires_grad_() for array in batch(mode, rows)]
+        want = torch.autograd.grad(loss(*leaves), leaves)
+        for got, gradient in zip(torch.autograd.grad(compiled(*leaves), leaves), want, strict=True):
+            torch.testing.assert_close(got, gradient, rtol=1e-12, atol=1e-14)
+    assert counter.frame_count <= 2  # None: once for the first size, once for all others
+
+
+def test_torch_compiles_a_schedule_of_the_temperature_no_more_than_twice() -> None:
+    import torch
+    from torch._dynamo.testing import CompileCounterWithBackend
+
+    def loss(query: torch.Tensor, key: torch.Tensor, temperature: float) -> Any:
+        return info_nce(query, key, temperature=temperature)
+
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(loss, fullgraph=True, backend=counter)
+    query, key = (torch.from_numpy(array) for array in batch("in-batch", 8))
+    for temperature in (0.5, 0.4, 0.3, 0.2, 0.1):
+        torch.testing.assert_close(compiled(query, key, temperature), loss(query, key, temperature))
+    assert counter.frame_count <= 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_tensorflow_traces_an_open_batch_size_once(mode: str, jit_compile: bool) -> None:
+    import tensorflow as tf
+
+    traces = []
+
+    def step(*arrays: Any) -> Any:
+        traces.append(arrays)
+        with tf.GradientTape() as tape:
+            tape.watch(arrays)
+            loss = call(mode, arrays)
+        return tape.gradient(loss, arrays)
+
+    ranks = [array.ndim for array in batch(mode, 2)]
+    signature = [tf.TensorSpec([*[None] * (rank - 1), FEATURES], tf.float64) for rank in ranks]
+    compiled = tf.function(step, input_signature=signature, jit_compile=jit_compile)
+    for rows in SIZES:
+        arrays = [tf.constant(array) for array in batch(mode, rows)]
+        got = compiled(*arrays)
+        with_traces = len(traces)
+        for found, want in zip(got, step(*arrays), strict=True):
+            np.testing.assert_allclose(found, want, rtol=1e-12, atol=1e-14)
+        assert with_traces == len(traces) - 1
+    assert len(traces) == 1 + len(SIZES)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_jax_compiles_a_schedule_of_the_temperature_once(jit: bool) -> None:
+    import jax
+
+    compiles: list[str] = []
+    loss: Callable[..., Any] = jax.jit(info_nce) if jit else info_nce
+    query, key = (jax.numpy.asarray(array, np.float32) for array in batch("in-batch", 9))
+    loss(query, key, temperature=0.9).block_until_ready()
+
+    def listen(event: str, *_: Any, **__: Any) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiles.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        for temperature in (0.5, 0.4, 0.3):
+            loss(query, key, temperature=temperature).block_until_ready()
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert compiles == []
