@@ -59,19 +59,20 @@ def solve(
     sides = Sides(
         query=query / temperature,
         positive=positive,
-        batch=positive if options.in_batch else None,
+        batch=positive if options.in_batch and b.shape(positive)[0] != 0 else None,
         shared=shared,
         own=negatives if options.paired else None,
         normalize=options.normalize,
     )
     block_size = rows_per_block(b, options, inputs)
+    symmetric = options.symmetric and sides.batch is not None
 
     if not wanted:
-        return reduced(xp, options, value(b, sides, block_size, options.symmetric, per_row)), {}
+        return reduced(xp, options, value(b, sides, block_size, symmetric, per_row)), {}
 
     weight = row_weight(b, options, query, cotangent)
     needed = frozenset((*wanted, "query") if "temperature" in wanted else wanted)
-    if options.symmetric:
+    if symmetric:
         g = two_directions(b, sides, block_size, weight, needed, per_row)
     else:
         g = one_direction(b, sides, block_size, weight, needed)
