@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.eager.record import could_possibly_record  # the only way to ask whether a tape is open
 
-from infonce.engine import solve
+from infonce.engine import compute_dtype, solve
 from infonce.problem import Inputs, Options
 
 from ._arithmetic import TensorFlowArithmetic
@@ -22,12 +22,16 @@ def compute(options: Options, inputs: Inputs, wanted: tuple[str, ...], cotangent
     """The loss and the gradients of `wanted`, in the compute dtype: part of the graph being built, or in its own."""
     if not tf.executing_eagerly():
         return solve(ARITHMETIC, options, inputs, wanted, cotangent)
-    return graph(options, wanted)(inputs, cotangent)
+    ranks = tuple(x.shape.rank for x in inputs if x is not None)
+    return graph(options, wanted, ranks)(inputs, cotangent)
 
 
 @functools.cache
-def graph(options: Options, wanted: tuple[str, ...]) -> Callable[..., Any]:
-    """The engine as a graph, traced once for its shapes: eager operations cost more than small batches do."""
+def graph(options: Options, wanted: tuple[str, ...], ranks: tuple[int, ...]) -> Callable[..., Any]:
+    """The engine as a graph, traced once for its shapes: eager operations cost more than small batches do.
+
+    After a few batch sizes TensorFlow traces for any; the ranks keep it from doing so for any rank.
+    """
 
     @tf.function(reduce_retracing=True, autograph=False)
     def traced(inputs: Inputs, cotangent: Any) -> Any:
@@ -36,36 +40,41 @@ def graph(options: Options, wanted: tuple[str, ...]) -> Callable[..., Any]:
     return traced
 
 
-def tensors(inputs: Inputs) -> Inputs:
-    """The inputs as tensors: variables are read, so that their gradient flows, and a number does not retrace."""
-    *arrays, temperature = (x if x is None else tf.convert_to_tensor(x) for x in inputs)
-    return Inputs(*arrays, temperature)
+def tensors(inputs: Inputs) -> tuple[Inputs, tuple[str, ...]]:
+    """The inputs as tensors, and the names of those that are arrays: a number becomes a constant of the graph's input.
+
+    Variables are read, so that their gradient flows.
+    """
+    wanted = tuple(name for name, x in inputs._asdict().items() if x is not None and not isinstance(x, float))
+    if "temperature" not in wanted:
+        number = tf.constant(inputs.temperature, compute_dtype(ARITHMETIC, inputs))
+        inputs = inputs._replace(temperature=number)
+    return Inputs(*(x if x is None else tf.convert_to_tensor(x) for x in inputs)), wanted
 
 
 @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
 def attached(options: Options, inputs: Inputs) -> Any:
     """The loss, whose gradient is computed along with it where a tape is open."""
-    inputs = tensors(inputs)
-    wanted = tuple(name for name, x in inputs._asdict().items() if x is not None)
-    ahead = wanted if options.reduction != "none" and could_possibly_record() else ()
+    inputs, wanted = tensors(inputs)
+    late = options.reduction == "none"  # the cotangent is not known before the backward pass
+    ahead = wanted if could_possibly_record() and not late else ()
 
-    @tf.custom_gradient
-    def run(*present: Any) -> Any:
-        given = Inputs(**dict(zip(wanted, present, strict=True)))
-        # An open tape would keep every block of the engine alive. A graph has no such cost, and differentiates it again.
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def run(*arrays: Any) -> Any:
+        given = inputs._replace(**dict(zip(wanted, arrays, strict=True)))
+        # An open tape would keep every block alive. A graph has no such cost, and can differentiate the engine again.
         values = Inputs(*(x if x is None else tf.stop_gradient(x) for x in given)) if tf.executing_eagerly() else given
         loss, gradients = compute(options, values, ahead)
 
-        def gradient(cotangent: Any) -> list[Any]:
+        def pull(cotangent: Any) -> list[Any]:
+            rows = cotangent if late else None
             if tf.executing_eagerly() and could_possibly_record():  # a second derivative: let the tape see it all
-                found = solve(ARITHMETIC, options, given, wanted, cotangent if options.reduction == "none" else None)[1]
-            elif gradients:
-                found = gradients
+                found = solve(ARITHMETIC, options, given, wanted, rows)[1]
             else:
-                found = compute(options, values, wanted, cotangent if options.reduction == "none" else None)[1]
-            scale = 1 if options.reduction == "none" else cotangent
-            return [tf.cast(found[name] * scale, x.dtype) for name, x in zip(wanted, present, strict=True)]
+                found = gradients or compute(options, values, wanted, rows)[1]
+            scale = 1 if late else cotangent
+            return [tf.cast(found[name] * scale, x.dtype) for name, x in zip(wanted, arrays, strict=True)]
 
-        return loss, gradient
+        return loss, pull
 
-    return run(*(x for x in inputs if x is not None))
+    return run(*(getattr(inputs, name) for name in wanted))

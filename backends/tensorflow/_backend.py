@@ -25,7 +25,7 @@ class TensorFlowBackend(TensorFlowArithmetic):
         return False
 
     def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
-        inputs = tensors(inputs)
+        inputs, _ = tensors(inputs)
         loss, gradients = compute(options, inputs, wanted)
         return loss, {name: tf.cast(g, getattr(inputs, name).dtype) for name, g in gradients.items()}
 

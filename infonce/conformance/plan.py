@@ -74,7 +74,8 @@ class Job:
                 outcome = case.judge(subject)
         except Exception as error:
             outcome = Outcome(math.inf, (f"raised {type(error).__name__}: {_first_words(error)}",))
-        return Result(case.name, outcome, command(self.target, self.variant.name, self.device, self.dtype, case.name))
+        repeat = command(self.target, self.variant.name, self.device, self.dtype, case.name)
+        return Result(case.name, case.group, outcome, repeat)
 
     @cached_property
     def _subject(self) -> BoundSubject:
@@ -160,8 +161,8 @@ def _add_framework(
     for variant in variants:
         if not chosen(variant.name, wanted.variants):
             continue
-        if variant.absent or (variant.own and target):
-            reason = variant.absent or "its gradients are those of infonce.value_and_grad: it judges infonce alone"
+        alone = "its gradients are those of infonce.value_and_grad" if variant.own else variant.alone
+        if reason := variant.absent or (target and alone):
             found.absences.append(Absence(variant.name, reason))
             continue
         own = [dtype for dtype in dtypes if dtype in variant.dtypes]

@@ -11,20 +11,22 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from .model import Outcome
 
-SHOWN = 5  # failures printed for each line; the files hold all
+SHOWN = 3  # failures printed for each line; the files hold all
 
 
 @dataclass(frozen=True)
 class Result:
-    """A case's name, what became of it, and the command that repeats it."""
+    """A case's name and group, what became of it, and the command that repeats it."""
 
     case: str
+    group: str
     outcome: Outcome
     command: str
 
@@ -84,6 +86,16 @@ class Report:
         return tuple(absence for absence in self.absences if absence.required)
 
     @property
+    def groups(self) -> Mapping[str, tuple[int, int]]:
+        """For each group of cases, how many failed of how many."""
+        found: dict[str, tuple[int, int]] = {}
+        for line in self.lines:
+            for result in line.results:
+                failed, count = found.get(result.group, (0, 0))
+                found[result.group] = failed + (not result.outcome.passed), count + 1
+        return found
+
+    @property
     def verdict(self) -> str:
         """One sentence on the whole run."""
         count = sum(len(line.results) for line in self.lines)
@@ -101,7 +113,8 @@ def _number(error: float) -> str:
 
 def show(report: Report, console: Console) -> None:
     """The table, the failures with the line that repeats each, what is absent, and the verdict."""
-    table = Table("variant", "device", "dtype", title=f"infonce conformance of {report.target}")
+    title = f"infonce conformance of {report.target}"
+    table = Table("variant", "device", "dtype", title=title, box=box.SIMPLE_HEAD, padding=0, collapse_padding=True)
     for heading in ("cases", "passed", "failed", "worst error"):
         table.add_column(heading, justify="right")
     for line in report.lines:
@@ -119,6 +132,9 @@ def show(report: Report, console: Console) -> None:
     about = [f"{name} {version}" for name, version in report.versions.items()]
     about += [f"{name}: {device}" for name, device in report.devices.items()]
     console.print(Text(", ".join(about), style="dim"), soft_wrap=True)
+    groups = [f"{failed} of {count} in {group}" for group, (failed, count) in report.groups.items()]
+    if groups and not report.passed:
+        console.print(f"Failed: {', '.join(groups)}", soft_wrap=True)
     console.print(Text(report.verdict, style="bold green" if report.passed else "bold red"), soft_wrap=True)
 
 
@@ -144,6 +160,7 @@ def _json(report: Report) -> dict[str, Any]:
         "target": report.target,
         "passed": report.passed,
         "verdict": report.verdict,
+        "groups": {group: {"cases": n, "passed": n - failed} for group, (failed, n) in report.groups.items()},
         "versions": dict(report.versions),
         "devices": dict(report.devices),
         "lines": [

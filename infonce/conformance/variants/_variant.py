@@ -107,7 +107,8 @@ class Variant:
     compiled: bool = False  # runs only the cases whose few programs are worth compiling
     limit: int | None = None  # runs only so many cases, spread over all of them
     differentiable: bool = True
-    own: bool = False  # its gradients are those of infonce.value_and_grad: it can judge no other function
+    own: bool = False  # its gradients are those of infonce.value_and_grad, which has none for reduction="none"
+    alone: str = ""  # why it judges no other function than infonce's
     settings: Callable[[], AbstractContextManager[Any]] = nullcontext
     prepare: Callable[[Any], Any] = lambda array: array  # what becomes of each input array
     absent: str = ""  # why it cannot run here

@@ -116,7 +116,7 @@ def graph(*, jit_compile: bool = False, dynamic: bool = False) -> Callable[[Task
 
 
 def forget() -> None:
-    tf.keras.backend.clear_session()
+    pass  # graphs go with their functions
 
 
 def variants() -> tuple[Variant, ...]:

@@ -236,6 +236,7 @@ def forget() -> None:
 
 def variants() -> tuple[Variant, ...]:
     inductor = ("float32", "bfloat16")  # it takes seconds for each program
+    promise = "float32 precision inside autocast is a promise of infonce alone"
     return (
         Variant("torch", backward, plain=True),
         Variant("torch:compile", compiled("aot_eager"), compiled=True),
@@ -246,8 +247,8 @@ def variants() -> tuple[Variant, ...]:
         Variant("torch:vmap(grad)", vmap_of_grad),
         Variant("torch:no_grad", without_gradient(torch.no_grad), differentiable=False),
         Variant("torch:inference", without_gradient(torch.inference_mode), differentiable=False),
-        Variant("torch:autocast-float16", autocast(torch.float16), ("float32",)),
-        Variant("torch:autocast-bfloat16", autocast(torch.bfloat16), ("float32",)),
+        Variant("torch:autocast-float16", autocast(torch.float16), ("float32",), alone=promise),
+        Variant("torch:autocast-bfloat16", autocast(torch.bfloat16), ("float32",), alone=promise),
         Variant("torch:scaler", scaler, ("float32",)),
         Variant("torch:value_and_grad", own_gradients, own=True),
     )
