@@ -17,7 +17,8 @@ Body = Callable[[Any, tuple[Any, ...], Any], tuple[tuple[Any, ...], tuple[Any, .
 class Arithmetic(Protocol):
     """What the engine computes with: a namespace of the standard's functions, and what the standard lacks."""
 
-    xp: Any
+    @property
+    def xp(self) -> Any: ...
 
     def shape(self, x: Any) -> tuple[int | None, ...]:
         """The shape, with None where it is not known yet."""
@@ -57,7 +58,8 @@ class Arithmetic(Protocol):
 class Backend(Arithmetic, Protocol):
     """One framework: how its arrays are recognised, and how the engine runs on them."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def owns(self, x: object) -> bool:
         """Whether `x` is a dense array of this framework."""

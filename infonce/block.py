@@ -97,8 +97,9 @@ def pull(
 ) -> tuple[tuple[Any, Any, Any], tuple[Any, Any]]:
     """Carry dL/dz back to both sides: `p * scale` for the candidates, `-weight` for the positive.
 
-    The scale, one number a row (None: 1), goes into the thin factors of the products and never touches the block. Returns the
-    rows' gradients (query, positive, own negatives) and the new sums (batch, shared), None for what is not wanted.
+    The scale, one number a row (None: 1), goes into the thin factors of the products and never touches the block.
+    Returns the rows' gradients (query, positive, own negatives) and the new sums (batch, shared), None for what is not
+    wanted.
     """
     xp, parts = b.xp, iter(p)
     d_batch, d_shared = sums or (None, None)

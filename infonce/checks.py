@@ -176,7 +176,9 @@ def temperature_number(value: Any, compute: str, compiling: bool = False) -> flo
 def temperature_array(b: Backend, x: Any, query: Any) -> None:
     floating(b, "temperature", x)
     shape, rows = b.shape(x), b.shape(query)[0]
-    fits = len(shape) == 0 or ((len(shape) == 1 or shape[1:] == (1,)) and (None in (shape[0], rows) or shape[0] == rows))
+    fits = len(shape) == 0 or (
+        (len(shape) == 1 or shape[1:] == (1,)) and (None in (shape[0], rows) or shape[0] == rows)
+    )
     if not fits:
         raise ValueError(
             "temperature must be a number or an array of shape (), (N,) or (N, 1), N the rows of query; received "

@@ -25,13 +25,11 @@ def rows_per_block(b: Arithmetic, options: Options, inputs: Inputs) -> int:
     """`block_size`, or as many rows as keep the block of logits in a fixed number of entries."""
     if options.block_size is not None:
         return options.block_size
-    columns = [b.shape(inputs.positive_key)[0]] if options.in_batch else [0]
-    if inputs.negative_keys is not None:
-        columns.append(b.shape(inputs.negative_keys)[-2])
-    known = [c for c in columns if c is not None]
-    if len(known) < len(columns):
+    columns = b.shape(inputs.positive_key)[0] if options.in_batch else 0
+    more = 0 if inputs.negative_keys is None else b.shape(inputs.negative_keys)[-2]
+    if columns is None or more is None:
         return UNKNOWN_SHAPE_ROWS
-    return max(1, min(BLOCK_ROWS, BLOCK_ENTRIES // max(1, sum(known))))
+    return max(1, min(BLOCK_ROWS, BLOCK_ENTRIES // max(1, columns + more)))
 
 
 def solve(

@@ -46,7 +46,8 @@ def value_and_grad(fn: Callable[..., Any]) -> Callable[..., tuple[Any, dict[str,
         if options.reduction == "none":
             raise ValueError('value_and_grad needs one loss: reduction must be "mean" or "sum"; received "none".')
         wanted = tuple(name for name, x in inputs._asdict().items() if checks.is_array(x))
-        return backend.solve(options, inputs, wanted)
+        found: tuple[Any, dict[str, Any]] = backend.solve(options, inputs, wanted)
+        return found
 
     return compute
 

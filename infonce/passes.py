@@ -93,7 +93,8 @@ def two_directions(
         block = logits(b, sides, cut, first_row)
         z = key_logits(xp, block.logits[0], t, temperature)
         of_keys = xp.exp(z - found.columns) * w_column
-        moved, moved_sum = (), ()
+        moved: tuple[Any, ...] = ()
+        moved_sum: tuple[Any, ...] = ()
         if temperature is not None:
             # The key's temperature scales these entries; z is -inf at the own positive, where of_keys is 0.
             zg = of_keys * xp.where(of_keys == 0, xp.zeros_like(z), z)

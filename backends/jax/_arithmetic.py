@@ -25,9 +25,7 @@ class JAXArithmetic:
     def count(self, x: Array) -> int:
         return x.shape[0]
 
-    def loop(
-        self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Array | None, ...], block: int
-    ) -> Any:
+    def loop(self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Array | None, ...], block: int) -> Any:
         assert rows[0] is not None
         n = rows[0].shape[0]
         if n <= block:

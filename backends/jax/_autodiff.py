@@ -29,10 +29,9 @@ def value_and_gradients(options: Options, inputs: Inputs, wanted: tuple[str, ...
     return loss, {name: g.astype(getattr(inputs, name).dtype) for name, g in gradients.items()}
 
 
-@functools.partial(jax.jit, static_argnums=0)
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def attached(options: Options, inputs: Inputs) -> Array:
-    """The loss; jitted, so that an eager call is traced once for its shapes and options."""
+def differentiable(options: Options, inputs: Inputs) -> Any:
+    """The loss, with the gradient below."""
     return solve(ARITHMETIC, options, inputs)[0]
 
 
@@ -62,8 +61,9 @@ def _cotangent(x: Array | None, gradient: Array | None) -> Array | None:
         return None if x is None else jnp.zeros_like(x)
     copies = varying(jax.typeof(gradient)) - varying(jax.typeof(x))
     if copies:
-        gradient = jax.lax.psum(gradient, tuple(copies))
+        gradient = jax.lax.psum(gradient, tuple(copies))  # type: ignore[no-untyped-call]
     return gradient.astype(x.dtype)
 
 
-attached.__wrapped__.defvjp(_forward, _backward, symbolic_zeros=True)
+differentiable.defvjp(_forward, _backward, symbolic_zeros=True)
+attached = jax.jit(differentiable, static_argnums=0)  # so that an eager call is traced once for its shapes and options

@@ -28,7 +28,8 @@ class JAXBackend(JAXArithmetic):
         return loss, gradients
 
     def loss(self, options: Options, inputs: Inputs) -> Array:
-        return attached(options, inputs)
+        loss: Array = attached(options, inputs)
+        return loss
 
 
 BACKEND = JAXBackend()

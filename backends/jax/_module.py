@@ -67,7 +67,7 @@ class InfoNCE:
         object.__setattr__(self, "options", options)
 
     @property
-    def temperature(self) -> float | Array:
+    def temperature(self) -> Any:
         """t: a number, or exp(log_temperature)."""
         return self.number if self.log_temperature is None else jnp.exp(self.log_temperature)
 
@@ -85,5 +85,6 @@ class InfoNCE:
     @classmethod
     def tree_unflatten(cls, static: tuple[Any, Any], leaves: Any) -> InfoNCE:
         self = object.__new__(cls)
-        self._set(*leaves, *static)
+        (log_temperature,), (number, options) = leaves, static
+        self._set(log_temperature, number, options)
         return self

@@ -33,9 +33,11 @@ class TensorFlowArithmetic:
         shapes_known = all(x is None or None not in x.shape[1:] for x in rows)
         if (known is not None and known <= block) or not shapes_known:
             return body(0, rows, None)
-        n = tf.shape(rows[0])[0] if known is None else known
+        n: Any = tf.shape(rows[0])[0] if known is None else known
         count = n // block
-        outputs, sums = _blocks(body, start(), rows, block, count)
+        # XLA wants every slice within bounds, those of a loop that never runs included.
+        whole = rows if known is not None else tuple(None if x is None else _padded(x, block) for x in rows)
+        outputs, sums = _blocks(body, start(), whole, block, count)
         if known is None or n % block:
             # Of an unknown number of rows there may be none left, which is a block like any other.
             last, sums = body(count * block, tuple(None if x is None else x[count * block :] for x in rows), sums)
@@ -58,9 +60,7 @@ def _blocks(body: Body, sums: tuple[Any, ...], rows: tuple[Any, ...], block: int
     """The whole blocks by a while_loop; None cannot go through it, and is left out and put back."""
 
     def run(first: Any, flat: list[Any]) -> Any:
-        cut = (
-            x if x is None else tf.slice(x, [first] + [0] * (x.shape.rank - 1), [block, *x.shape[1:]]) for x in rows
-        )
+        cut = (x if x is None else tf.slice(x, [first] + [0] * (x.shape.rank - 1), [block, *x.shape[1:]]) for x in rows)
         return body(first, tuple(cut), _restored(flat, sums))
 
     start = _present(sums)
@@ -76,6 +76,10 @@ def _blocks(body: Body, sums: tuple[Any, ...], rows: tuple[Any, ...], block: int
     )
     outputs = [tf.reshape(s.stack(), [-1, *x.shape[1:]]) for s, x in zip(stores, _present(form), strict=True)]
     return _restored(outputs, form), _restored(flat, sums)
+
+
+def _padded(x: Any, rows: int) -> Any:
+    return tf.pad(x, [[0, rows]] + [[0, 0]] * (x.shape.rank - 1))
 
 
 SCALAR = tf.TensorSpec([], tf.int32)

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.eager.record import could_possibly_record  # the only way to ask whether a tape is open
+
+# The only way to ask whether a tape is open.
+from tensorflow.python.eager.record import could_possibly_record  # type: ignore[import-not-found]
 
 from infonce.engine import compute_dtype, solve
 from infonce.problem import Inputs, Options
@@ -33,11 +35,12 @@ def graph(options: Options, wanted: tuple[str, ...], ranks: tuple[int, ...]) -> 
     After a few batch sizes TensorFlow traces for any; the ranks keep it from doing so for any rank.
     """
 
-    @tf.function(reduce_retracing=True, autograph=False)
+    @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator]
     def traced(inputs: Inputs, cotangent: Any) -> Any:
         return solve(ARITHMETIC, options, inputs, wanted, cotangent)
 
-    return traced
+    run: Callable[..., Any] = traced
+    return run
 
 
 def tensors(inputs: Inputs) -> tuple[Inputs, tuple[str, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import keras
 import tensorflow as tf
@@ -13,7 +13,7 @@ from infonce.module import checked_options, described
 from infonce.typing import LossOptions, NegativeMode, Reduction
 
 
-class InfoNCE(keras.layers.Layer):
+class InfoNCE(keras.layers.Layer):  # type: ignore[misc]
     """The options of `info_nce` as a Keras layer, called `(query, positive_key, negative_keys=None)`.
 
     A layer and not a `keras.losses.Loss`, which would not train its variable and would cast float64 away. It needs
@@ -73,6 +73,12 @@ class InfoNCE(keras.layers.Layer):
     def temperature(self) -> Any:
         """t: a number, or exp(log_temperature)."""
         return tf.exp(tf.convert_to_tensor(self.log_temperature)) if self._number is None else self._number
+
+    if TYPE_CHECKING:
+
+        def __call__(
+            self, query: tf.Tensor, positive_key: tf.Tensor, negative_keys: tf.Tensor | None = None
+        ) -> tf.Tensor: ...
 
     def call(self, query: tf.Tensor, positive_key: tf.Tensor, negative_keys: tf.Tensor | None = None) -> tf.Tensor:
         loss: tf.Tensor = info_nce(query, positive_key, negative_keys, self.temperature, **self.options)

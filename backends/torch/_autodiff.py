@@ -92,4 +92,5 @@ def attached(options: Options, inputs: Inputs) -> Tensor:
         )
     if not wanted:
         return compute(options, inputs, ())[0]
-    return Loss.apply(options, wanted, *inputs)[0]
+    loss: Tensor = Loss.apply(options, wanted, *inputs)[0]  # type: ignore[no-untyped-call]
+    return loss

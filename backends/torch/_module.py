@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,10 @@ class InfoNCE(nn.Module):
     def temperature(self) -> float | Tensor:
         """t: a number, or exp(log_temperature)."""
         return self.log_temperature.exp() if self._number is None else self._number
+
+    if TYPE_CHECKING:  # nn.Module's own returns Any
+
+        def __call__(self, query: Tensor, positive_key: Tensor, negative_keys: Tensor | None = None) -> Tensor: ...
 
     def forward(self, query: Tensor, positive_key: Tensor, negative_keys: Tensor | None = None) -> Tensor:
         loss: Tensor = info_nce(query, positive_key, negative_keys, self.temperature, **self.options)

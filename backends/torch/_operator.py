@@ -47,7 +47,7 @@ def operator(
     wanted: str,
 ) -> list[Tensor]:
     """`run` behind a signature that a graph can hold: its cost to compile does not depend on N."""
-    return list(run(Options(reduction, *flags, block_size), Inputs(*inputs), names(wanted), cotangent))
+    return list(run(options_of(reduction, flags, block_size), Inputs(*inputs), names(wanted), cotangent))
 
 
 @operator.register_fake
@@ -65,7 +65,7 @@ def _(
     info: Any, in_dims: Any, inputs: Any, cotangent: Any, reduction: str, flags: Any, block_size: Any, wanted: str
 ) -> tuple[list[Tensor], list[int]]:
     def one(inputs: list[Tensor | None], cotangent: Tensor | None) -> tuple[Tensor, ...]:
-        return run(Options(reduction, *flags, block_size), Inputs(*inputs), names(wanted), cotangent)
+        return run(options_of(reduction, flags, block_size), Inputs(*inputs), names(wanted), cotangent)
 
     found = torch.vmap(one, in_dims=in_dims[:2])(inputs, cotangent)
     return list(found), [0] * len(found)
@@ -73,6 +73,11 @@ def _(
 
 def compute_dtype(inputs: Inputs) -> torch.dtype:
     return torch.float64 if torch.float64 in [x.dtype for x in inputs[:3] if x is not None] else torch.float32
+
+
+def options_of(reduction: str, flags: list[bool], block_size: int | None) -> Options:
+    paired, in_batch, symmetric, normalize = flags
+    return Options(reduction, paired, in_batch, symmetric, normalize, block_size)
 
 
 def names(wanted: str) -> tuple[str, ...]:

@@ -162,7 +162,7 @@ def _add_framework(
         if not chosen(variant.name, wanted.variants):
             continue
         alone = "its gradients are those of infonce.value_and_grad" if variant.own else variant.alone
-        if reason := variant.absent or (target and alone):
+        if reason := variant.absent or (alone if target else ""):
             found.absences.append(Absence(variant.name, reason))
             continue
         own = [dtype for dtype in dtypes if dtype in variant.dtypes]

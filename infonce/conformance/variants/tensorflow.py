@@ -123,7 +123,7 @@ def variants() -> tuple[Variant, ...]:
     return (
         Variant("tensorflow", eager, plain=True),
         Variant("tensorflow:function", graph(), compiled=True),
-        Variant("tensorflow:jit", graph(jit_compile=True), compiled=True),
+        Variant("tensorflow:jit", graph(jit_compile=True), ("float64", "float32", "bfloat16"), compiled=True),
         Variant("tensorflow:dynamic", graph(dynamic=True), compiled=True),
         Variant("tensorflow:variable", eager, prepare=tf.Variable),
         Variant("tensorflow:value_and_grad", own_gradients, own=True),
