@@ -6,9 +6,6 @@
 
 PYTHON ?= python3
 FRAMEWORKS := numpy,array_api_strict,torch,jax,tensorflow
-# PyTorch's own index of CPU builds: elsewhere Linux gets the CUDA build. Asked only when pip's usual places have none.
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
-
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH_CPU := $(shell sed -n 's/^torch==.*/&+cpu/p' constraints.txt)
@@ -25,8 +22,10 @@ install: .venv/.installed
 	@echo "Installing the frameworks into .venv: about 1 GB to download, some minutes"
 	$(PYTHON) -m venv .venv
 ifeq ($(shell uname -s),Linux)
+	@# PyPI's build for Linux brings gigabytes of CUDA. uv knows where PyTorch keeps its CPU builds.
 	$(PIP) install --quiet --no-deps "$(TORCH_CPU)" 2>/dev/null \
-	  || $(PIP) install --quiet --no-deps --index-url "$(TORCH_INDEX)" "$(TORCH_CPU)"
+	  || { $(PIP) install --quiet uv \
+	       && $(BIN)/uv pip install --python $(BIN)/python --no-deps --torch-backend cpu "$(TORCH_CPU)"; }
 endif
 	$(PIP) install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
