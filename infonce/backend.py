@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import array_api_compat
 
+from . import rows
 from .problem import Gradients, Inputs, Options
 
 Body = Callable[[Any, tuple[Any, ...], Any], tuple[tuple[Any, ...], tuple[Any, ...]]]
@@ -40,7 +41,7 @@ class Arithmetic(Protocol):
         """
         ...
 
-    # The rest is done in place where arrays are mutable and no tracer looks on: arguments named first are lost.
+    # The next three work in place where arrays are mutable and no tracer looks on: the argument named first is lost.
 
     def exp_shifted(self, x: Any, shift: Any) -> Any:
         """exp(x - shift)."""
@@ -53,6 +54,26 @@ class Arithmetic(Protocol):
     def add_product(self, total: Any, a: Any, b: Any) -> Any:
         """total + a @ b; a total of None is zero."""
         ...
+
+    # A framework may have faster kernels for these.
+
+    def scores(self, rows: Any, keys: Any) -> Any:
+        """rows @ keys^T; the block before with the same keys is lost."""
+        return self.xp.matmul(rows, self.xp.matrix_transpose(keys))
+
+    def unit_rows(self, x: Any) -> tuple[Any, Any]:
+        return rows.unit_rows(self.xp, x)
+
+    def through_unit_rows(self, gradient: Any, unit: Any, norm: Any) -> Any:
+        return rows.through_unit_rows(self.xp, gradient, unit, norm)
+
+    def softplus(self, x: Any) -> tuple[Any, Any]:
+        """softplus(x) and its derivative, without cancellation at either end, and differentiable again at 0."""
+        xp, above = self.xp, x >= 0
+        small = xp.exp(xp.where(above, -x, x))
+        one = xp.ones_like(x)
+        loss = xp.where(above, x, xp.zeros_like(x)) + xp.log1p(small)
+        return loss, xp.where(above, one, small) / (one + small)
 
 
 class Backend(Arithmetic, Protocol):

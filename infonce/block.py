@@ -11,11 +11,12 @@ The own positive is scored row by row, and its entry in the block is -inf: nothi
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from .backend import Arithmetic
-from .rows import through_unit_rows, unit_rows
 
 LOWEST = -8.5e37  # a quarter of float32's range: below every logit that can be told apart, and safe to subtract
 
@@ -29,6 +30,7 @@ class Sides(NamedTuple):
     shared: Any  # (M, D): unit rows of the negatives that all rows share
     own: Any  # (N, K, D): each row's own negatives, raw: normalised block by block
     normalize: bool
+    may_lack: bool  # whether a row may have no candidate beside its own positive
 
     @property
     def rows(self) -> tuple[Any, Any, Any]:
@@ -50,12 +52,12 @@ def logits(b: Arithmetic, sides: Sides, rows: Sequence[Any], first_row: Any) -> 
     """Score a block of rows against all their candidates; own positives get -inf."""
     xp, (query, positive, own), norm, z = b.xp, rows, None, []
     if sides.batch is not None:
-        z.append(b.mask_own(xp.matmul(query, xp.matrix_transpose(sides.batch)), first_row))
+        z.append(b.mask_own(b.scores(query, sides.batch), first_row))
     if sides.shared is not None:
-        z.append(xp.matmul(query, xp.matrix_transpose(sides.shared)))
+        z.append(b.scores(query, sides.shared))
     if own is not None:
         own = xp.astype(own, query.dtype)
-        own, norm = unit_rows(xp, own) if sides.normalize else (own, None)
+        own, norm = b.unit_rows(own) if sides.normalize else (own, None)
         z.append(xp.squeeze(xp.matmul(own, xp.expand_dims(query, axis=-1)), axis=-1))
     return Block(query, positive, own, norm, z)
 
@@ -64,32 +66,24 @@ def positive_logits(xp: Any, block: Block) -> Any:
     return xp.sum(block.query * block.positive, axis=-1, keepdims=True)
 
 
-def exponentials(b: Arithmetic, z: list[Any], like: Any) -> tuple[list[Any], Any, Any]:
+def exponentials(b: Arithmetic, sides: Sides, z: list[Any], like: Any) -> tuple[list[Any], Any, Any]:
     """exp(z - m) of each part, m the row maximum; the row sums, 1 where there is no candidate; the log-sum-exp."""
     xp = b.xp
-    largest = xp.full_like(like, LOWEST)  # finite where there is no candidate
-    for part in z:
-        largest = xp.maximum(largest, xp.max(part, axis=-1, keepdims=True))
+    maxima = [xp.max(part, axis=-1, keepdims=True) for part in z]
+    if sides.may_lack:
+        maxima.append(xp.full_like(like, LOWEST))  # finite where there is no candidate
+    largest = functools.reduce(xp.maximum, maxima)
     parts = [b.exp_shifted(part, largest) for part in z]
-    total = xp.zeros_like(like)
-    for part in parts:
-        total = total + xp.sum(part, axis=-1, keepdims=True)
-    total = nonzero(xp, total)
+    sums = [xp.sum(part, axis=-1, keepdims=True) for part in parts]
+    total = functools.reduce(operator.add, sums) if sums else xp.zeros_like(like)
+    if sides.may_lack:
+        total = nonzero(xp, total)
     return parts, total, largest + xp.log(total)
 
 
 def nonzero(xp: Any, total: Any) -> Any:
     """`total`, with 1 in place of 0: not a maximum, whose derivative is shared out at a tie."""
     return xp.where(total == 0, xp.ones_like(total), total)
-
-
-def softplus(xp: Any, x: Any) -> tuple[Any, Any]:
-    """softplus(x) and its derivative, without cancellation at either end, and differentiable again at 0."""
-    above = x >= 0
-    small = xp.exp(xp.where(above, -x, x))
-    one = xp.ones_like(x)
-    loss = xp.where(above, x, xp.zeros_like(x)) + xp.log1p(small)
-    return loss, xp.where(above, one, small) / (one + small)
 
 
 def pull(
@@ -126,7 +120,7 @@ def pull(
         if need_negatives:
             d_own = xp.expand_dims(part, axis=-1) * xp.expand_dims(scaled, axis=-2)
             if sides.normalize:
-                d_own = through_unit_rows(xp, d_own, block.own, block.own_norm)
+                d_own = b.through_unit_rows(d_own, block.own, block.own_norm)
     if need_query:
         towards = -weight * block.positive
         if d_query is not None:

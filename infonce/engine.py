@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from .backend import Arithmetic
-from .block import Sides, softplus
+from .block import Sides
 from .passes import Gradient, one_direction, statistics, two_directions
 from .problem import Gradients, Inputs, Options
-from .rows import through_unit_rows, unit_rows
 
 BLOCK_ENTRIES = 1 << 22  # logits held at a time: 16 MB in float32
 BLOCK_ROWS = 512
@@ -41,13 +40,13 @@ def solve(
     are those of sum(cotangent * loss). Loss and gradients are in the compute dtype.
     """
     xp, dtype = b.xp, compute_dtype(b, inputs)
-    query, query_norm = sphere(xp, inputs.query, dtype, options.normalize)
-    positive, positive_norm = sphere(xp, inputs.positive_key, dtype, options.normalize)
+    query, query_norm = sphere(b, inputs.query, dtype, options.normalize)
+    positive, positive_norm = sphere(b, inputs.positive_key, dtype, options.normalize)
     negatives, shared, shared_norm = inputs.negative_keys, None, None
     if negatives is not None and b.shape(negatives)[-2] == 0:
         negatives = None
     if negatives is not None and not options.paired:
-        shared, shared_norm = sphere(xp, negatives, dtype, options.normalize)
+        shared, shared_norm = sphere(b, negatives, dtype, options.normalize)
 
     temperature, per_row = inputs.temperature, None
     if not isinstance(temperature, float):
@@ -61,6 +60,7 @@ def solve(
         shared=shared,
         own=negatives if options.paired else None,
         normalize=options.normalize,
+        may_lack=negatives is None and (not options.in_batch or b.shape(positive)[0] in (None, 0, 1)),
     )
     block_size = rows_per_block(b, options, inputs)
     symmetric = options.symmetric and sides.batch is not None
@@ -77,13 +77,13 @@ def solve(
 
     gradients: Gradients = {}
     if "query" in wanted:
-        gradients["query"] = off_sphere(xp, g.query / temperature, query, query_norm)
+        gradients["query"] = off_sphere(b, g.query / temperature, query, query_norm)
     if "positive_key" in wanted:
         of_positive = g.positive if g.batch is None else g.positive + g.batch
-        gradients["positive_key"] = off_sphere(xp, of_positive, positive, positive_norm)
+        gradients["positive_key"] = off_sphere(b, of_positive, positive, positive_norm)
     if "negative_keys" in wanted:
         if shared is not None:
-            gradients["negative_keys"] = off_sphere(xp, g.shared, shared, shared_norm)
+            gradients["negative_keys"] = off_sphere(b, g.shared, shared, shared_norm)
         elif g.own is not None:
             gradients["negative_keys"] = g.own
         else:
@@ -93,22 +93,22 @@ def solve(
     return reduced(xp, options, g.loss), gradients
 
 
-def sphere(xp: Any, x: Any, dtype: Any, normalize: bool) -> tuple[Any, Any]:
+def sphere(b: Arithmetic, x: Any, dtype: Any, normalize: bool) -> tuple[Any, Any]:
     """The rows that are multiplied, in the compute dtype, and their norms (None where they stay as they are)."""
-    x = xp.astype(x, dtype)
-    return unit_rows(xp, x) if normalize else (x, None)
+    x = b.xp.astype(x, dtype)
+    return b.unit_rows(x) if normalize else (x, None)
 
 
-def off_sphere(xp: Any, gradient: Any, unit: Any, norm: Any) -> Any:
-    return gradient if norm is None else through_unit_rows(xp, gradient, unit, norm)
+def off_sphere(b: Arithmetic, gradient: Any, unit: Any, norm: Any) -> Any:
+    return gradient if norm is None else b.through_unit_rows(gradient, unit, norm)
 
 
 def value(b: Arithmetic, sides: Sides, block_size: int, symmetric: bool, temperature: Any) -> Any:
     """The loss of every row, (N, 1), by one product."""
     found = statistics(b, sides, block_size, symmetric, temperature)
-    loss = softplus(b.xp, found.rows - found.positive)[0]
+    loss = b.softplus(found.rows - found.positive)[0]
     if symmetric:
-        of_keys = softplus(b.xp, b.xp.matrix_transpose(found.columns) - found.positive)[0]
+        of_keys = b.softplus(b.xp.matrix_transpose(found.columns) - found.positive)[0]
         loss = 0.5 * (loss + of_keys)
     return loss
 
@@ -123,8 +123,9 @@ def row_weight(b: Arithmetic, options: Options, query: Any, cotangent: Any) -> A
     """dL/dL_i of the reduced loss, (N, 1)."""
     if options.reduction == "none":
         return b.xp.reshape(b.xp.astype(cotangent, query.dtype), (-1, 1))
-    ones = b.xp.ones_like(query[:, :1])
-    return ones / b.count(query) if options.reduction == "mean" else ones
+    n = b.count(query) if options.reduction == "mean" else 1
+    column = query[:, :1]
+    return b.xp.full_like(column, 1 / n) if isinstance(n, int) else b.xp.ones_like(column) / n
 
 
 def of_temperature(xp: Any, g: Gradient, query: Any, temperature: Any, given: Any) -> Any:

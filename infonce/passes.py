@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .backend import Arithmetic
-from .block import LOWEST, Sides, exponentials, logits, nonzero, positive_logits, pull, softplus
+from .block import LOWEST, Sides, exponentials, logits, nonzero, positive_logits, pull
 
 
 class Statistics(NamedTuple):
@@ -50,7 +50,7 @@ def statistics(b: Arithmetic, sides: Sides, block_size: int, symmetric: bool, te
             above = xp.maximum(above, xp.full_like(above, LOWEST) if largest is None else largest)
             new = xp.sum(xp.exp(z - above), axis=0, keepdims=True)
             sums = (above, new if total is None else total * xp.exp(largest - above) + new)
-        return (positive, exponentials(b, block.logits, positive)[2]), sums if symmetric else ()
+        return (positive, exponentials(b, sides, block.logits, positive)[2]), sums if symmetric else ()
 
     def start() -> tuple[Any, ...]:
         like = xp.matrix_transpose(sides.positive[:, :1])
@@ -67,8 +67,8 @@ def one_direction(b: Arithmetic, sides: Sides, block_size: int, weight: Any, wan
         *cut, w = rows
         block = logits(b, sides, cut, first_row)
         positive = positive_logits(b.xp, block)
-        p, total, lse = exponentials(b, block.logits, positive)
-        loss, p_negative = softplus(b.xp, lse - positive)
+        p, total, lse = exponentials(b, sides, block.logits, positive)
+        loss, p_negative = b.softplus(lse - positive)
         w = w * p_negative
         gradients, sums = pull(b, sides, block, p, w / total, w, sums, wanted)
         return (loss, *gradients), sums
@@ -83,8 +83,8 @@ def two_directions(
     """Four products: as `one_direction`, for the mean of the query-to-key and the key-to-query loss."""
     xp = b.xp
     found = statistics(b, sides, block_size, True, temperature)
-    to_key, p_row = softplus(xp, found.rows - found.positive)
-    to_query, p_key = softplus(xp, xp.matrix_transpose(found.columns) - found.positive)
+    to_key, p_row = b.softplus(found.rows - found.positive)
+    to_query, p_key = b.softplus(xp.matrix_transpose(found.columns) - found.positive)
     w_row, w_key = 0.5 * weight * p_row, 0.5 * weight * p_key
     w_column = xp.matrix_transpose(w_key)
 

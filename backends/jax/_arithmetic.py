@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from infonce.backend import Body
+from infonce.backend import Arithmetic, Body
 
 
-class JAXArithmetic:
+class JAXArithmetic(Arithmetic):
     xp = jnp
 
     def shape(self, x: Array) -> tuple[int | None, ...]:

@@ -8,14 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from infonce.backend import Body
+from infonce.backend import Arithmetic, Body
 
 
-class ArrayAPIArithmetic:
+class ArrayAPIArithmetic(Arithmetic):
     """Any Array API namespace: nothing is done in place."""
 
     def __init__(self, xp: Any) -> None:
-        self.xp = xp
+        self._xp = xp
+
+    @property
+    def xp(self) -> Any:
+        return self._xp
 
     def shape(self, x: Any) -> tuple[int | None, ...]:
         return tuple(x.shape)

@@ -8,12 +8,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from infonce.backend import Body
+from infonce.backend import Arithmetic, Body
 
 from . import _namespace
 
 
-class TensorFlowArithmetic:
+class TensorFlowArithmetic(Arithmetic):
     xp = _namespace
 
     def shape(self, x: Any) -> tuple[int | None, ...]:

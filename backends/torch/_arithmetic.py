@@ -9,18 +9,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from infonce.backend import Body
+from infonce.backend import Arithmetic, Body
 
 from . import _namespace
 
 
-class TorchArithmetic:
-    """`in_place` is False under transforms, whose tensors may hide a batch that the one written to lacks."""
+SAFE = 1e-15  # norms between this and its inverse: no square that matters left float32's range
+
+
+class TorchArithmetic(Arithmetic):
+    """One run of the engine. `in_place` is False under transforms: a tensor may hide a batch that the other lacks."""
 
     xp = _namespace
 
     def __init__(self, in_place: bool) -> None:
         self.in_place = in_place
+        self._buffers: dict[int, Tensor] = {}
 
     def shape(self, x: Tensor) -> tuple[int | None, ...]:
         return tuple(x.shape)
@@ -59,6 +63,29 @@ class TorchArithmetic:
             return a @ b
         return total.addmm_(a, b) if self.in_place else total + a @ b
 
+    def scores(self, rows: Tensor, keys: Tensor) -> Tensor:
+        if not self.in_place or rows.shape[0] == keys.shape[0]:
+            return rows @ keys.T
+        buffer = self._buffers.get(id(keys))
+        if buffer is None or buffer.shape[0] < rows.shape[0]:
+            buffer = self._buffers[id(keys)] = rows.new_empty(rows.shape[0], keys.shape[0])
+        return torch.mm(rows, keys.T, out=buffer[: rows.shape[0]])
 
-IN_PLACE = TorchArithmetic(in_place=True)
-FUNCTIONAL = TorchArithmetic(in_place=False)
+    def unit_rows(self, x: Tensor) -> tuple[Tensor, Any]:
+        # On the CPU a look at the norms waits for nothing: unless one is extreme, its squares were in range.
+        if self.in_place and x.device.type == "cpu" and x.numel() > 0:
+            norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+            smallest, largest = norm.aminmax()
+            if smallest.item() > SAFE and largest.item() < 1 / SAFE:
+                return x / norm, norm
+        return super().unit_rows(x)
+
+    def through_unit_rows(self, gradient: Tensor, unit: Tensor, norm: Any) -> Tensor:
+        if isinstance(norm, tuple):
+            return super().through_unit_rows(gradient, unit, norm)
+        along = (unit * gradient).sum(-1, keepdim=True)
+        gradient = torch.addcmul(gradient, unit, along, value=-1)
+        return gradient.div_(norm)
+
+    def softplus(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.nn.functional.softplus(x, threshold=60.0), torch.sigmoid(x)

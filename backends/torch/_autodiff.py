@@ -50,6 +50,18 @@ class Loss(Function):
         return (None, None, *(gradients.get(name) for name in Inputs._fields))
 
 
+class EagerLoss(Function):
+    """`Loss` without transforms: torch then looks up no signature, which costs more than a small batch."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
+        output = Loss.forward(*inputs)
+        Loss.setup_context(ctx, inputs, output)
+        return output
+
+    backward = Loss.backward
+
+
 class Pull(Function):
     """The gradients for a cotangent, each rounded once to its input's dtype.
 
@@ -82,9 +94,9 @@ class Pull(Function):
 def attached(options: Options, inputs: Inputs) -> Tensor:
     """The loss, whose gradient is computed along with it where one is wanted."""
     wanted: tuple[str, ...] = ()
+    # Inside grad(vmap(f)) requires_grad reads False although a gradient is wanted.
+    hidden = torch._C._are_functorch_transforms_active()
     if torch.is_grad_enabled():
-        # Inside grad(vmap(f)) requires_grad reads False although a gradient is wanted.
-        hidden = torch._C._are_functorch_transforms_active()
         wanted = tuple(
             name
             for name, x in zip(Inputs._fields, inputs, strict=True)
@@ -92,5 +104,6 @@ def attached(options: Options, inputs: Inputs) -> Tensor:
         )
     if not wanted:
         return compute(options, inputs, ())[0]
-    loss: Tensor = Loss.apply(options, wanted, *inputs)[0]  # type: ignore[no-untyped-call]
+    function = Loss if hidden or torch.compiler.is_compiling() else EagerLoss
+    loss: Tensor = function.apply(options, wanted, *inputs)[0]  # type: ignore[no-untyped-call]
     return loss

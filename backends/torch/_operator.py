@@ -10,7 +10,7 @@ from torch import Tensor
 from infonce.engine import solve
 from infonce.problem import Inputs, Options
 
-from ._arithmetic import FUNCTIONAL, IN_PLACE
+from ._arithmetic import TorchArithmetic
 
 
 def compute(
@@ -31,7 +31,7 @@ def run(
     options: Options, inputs: Inputs, wanted: tuple[str, ...], cotangent: Tensor | None = None
 ) -> tuple[Tensor, ...]:
     """Run the engine unseen by autograd, and without autocast, which would compute a float32 call in bfloat16."""
-    arithmetic = FUNCTIONAL if torch._C._are_functorch_transforms_active() else IN_PLACE
+    arithmetic = TorchArithmetic(in_place=not torch._C._are_functorch_transforms_active())
     with torch.no_grad(), torch.autocast(inputs.query.device.type, enabled=False):
         loss, gradients = solve(arithmetic, options, inputs, wanted, cotangent)
     return loss, *(gradients[name] for name in wanted)

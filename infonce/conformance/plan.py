@@ -73,7 +73,7 @@ class Job:
                 warnings.simplefilter("ignore")
                 outcome = case.judge(subject)
         except Exception as error:
-            outcome = Outcome(math.inf, (f"raised {type(error).__name__}: {_first_words(error)}",))
+            outcome = Outcome(math.inf, (f"raised {type(error).__name__}: {_gist(error)}",))
         repeat = command(self.target, self.variant.name, self.device, self.dtype, case.name)
         return Result(case.name, case.group, outcome, repeat)
 
@@ -92,11 +92,12 @@ class Job:
         )
 
 
-def _first_words(error: Exception) -> str:
-    """What the exception says, cut short: a compiler's messages fill pages."""
+def _gist(error: Exception) -> str:
+    """What the exception says: its first and last lines, since compilers put pages between the two."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    words = " | ".join(lines[:3])
-    return words if len(words) <= 400 else words[:400] + " ..."
+    if len(lines) > 4:
+        lines = [*lines[:2], "...", *lines[-2:]]
+    return " | ".join(line if len(line) <= 200 else line[:200] + " ..." for line in lines)
 
 
 @dataclass
