@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import torch
@@ -32,7 +33,9 @@ def run(
 ) -> tuple[Tensor, ...]:
     """Run the engine unseen by autograd, and without autocast, which would compute a float32 call in bfloat16."""
     arithmetic = TorchArithmetic(in_place=not torch._C._are_functorch_transforms_active())
-    with torch.no_grad(), torch.autocast(inputs.query.device.type, enabled=False):
+    device = inputs.query.device.type
+    cast = torch.is_autocast_enabled(device)
+    with torch.no_grad(), torch.autocast(device, enabled=False) if cast else contextlib.nullcontext():
         loss, gradients = solve(arithmetic, options, inputs, wanted, cotangent)
     return loss, *(gradients[name] for name in wanted)
 
