@@ -60,7 +60,8 @@ def solve(
         shared=shared,
         own=negatives if options.paired else None,
         normalize=options.normalize,
-        may_lack=negatives is None and (not options.in_batch or b.shape(positive)[0] in (None, 0, 1)),
+        may_lack=(negatives is None or b.shape(negatives)[-2] is None)
+        and (not options.in_batch or b.shape(positive)[0] in (None, 0, 1)),
     )
     block_size = rows_per_block(b, options, inputs)
     symmetric = options.symmetric and sides.batch is not None

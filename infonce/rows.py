@@ -5,24 +5,29 @@ from __future__ import annotations
 import math
 from typing import Any
 
-Norm = tuple[Any, Any]  # two factors, whose product may leave the dtype's range
+Norm = tuple[Any, Any]  # |x| times a power of two, and that power of two: |x| itself may leave the dtype's range
+
+# Per dtype: rows beyond the first number, or below its inverse, are scaled by this power of two before they are squared.
+EXTREME = {4: (1e10, 2.0**80), 8: (1e100, 2.0**600)}
 
 
 def unit_rows(xp: Any, x: Any) -> tuple[Any, Norm]:
     """Return `x / |x|` along the last axis, and `|x|` with that axis kept, as two factors.
 
-    Each row is scaled by its largest entry first, so that no square leaves the dtype's range; by its root twice, since
-    compilers divide by multiplying with a reciprocal, which is flushed to 0 for 3e38. A zero row counts as infinitely
-    long: its unit row and its gradient are then 0 without a division by zero.
+    Rows that are extreme are first scaled by a power of two, which rounds nothing, so that no square leaves the dtype's
+    range. A zero row counts as infinitely long: its unit row and its gradient are then 0 without a division by zero.
     """
+    limit, power = EXTREME[8 if x.dtype == xp.float64 else 4]
     largest = xp.max(xp.abs(x), axis=-1, keepdims=True)
-    root = xp.sqrt(xp.where(largest == 0, xp.full_like(largest, math.inf), largest))
-    scaled = x / root / root
+    one = xp.ones_like(largest)
+    scale = xp.where(largest > limit, one / power, xp.where(largest < 1 / limit, one * power, one))
+    scaled = x * scale
     squares = xp.sum(scaled * scaled, axis=-1, keepdims=True)
-    length = xp.sqrt(xp.where(squares == 0, xp.ones_like(squares), squares))  # the root of 0 has no derivative
-    return scaled / length, (root, root * length)
+    length = xp.sqrt(xp.where(squares == 0, one * math.inf, squares))
+    return scaled / length, (length, scale)
 
 
 def through_unit_rows(xp: Any, gradient: Any, unit: Any, norm: Norm) -> Any:
     """Carry a gradient with respect to unit rows back to the rows: (g - u (u . g)) / |x|."""
-    return (gradient - unit * xp.sum(unit * gradient, axis=-1, keepdims=True)) / norm[0] / norm[1]
+    length, scale = norm
+    return (gradient - unit * xp.sum(unit * gradient, axis=-1, keepdims=True)) * scale / length

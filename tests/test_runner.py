@@ -29,7 +29,7 @@ def fails(subject: Subject) -> Outcome:
 
 
 def raises(subject: Subject) -> Outcome:
-    raise RuntimeError("first line\n\nsecond line")
+    raise RuntimeError("\n\n".join(("what", "where", *(f"frame {number}" for number in range(50)), "cause", "fix")))
 
 
 def case(judge: Callable[[Subject], Outcome] = passes, name: str = "agreement/fake/one", **fields: Any) -> Case:
@@ -67,9 +67,9 @@ def test_a_failing_case_fails_the_run_and_says_how_to_repeat_it() -> None:
     assert report.verdict == "FAILED: 1 of 2 cases failed"
 
 
-def test_an_exception_is_a_failure_with_its_name_and_first_words() -> None:
+def test_an_exception_is_a_failure_with_its_name_and_gist() -> None:
     (failure,) = only(on_numpy(case(raises))).failures
-    assert failure.outcome.messages == ("raised RuntimeError: first line | second line",)
+    assert failure.outcome.messages == ("raised RuntimeError: what | where | ... | cause | fix",)
     assert failure.outcome.error == float("inf")
 
 

@@ -33,7 +33,7 @@ class ArrayAPIArithmetic(Arithmetic):
     def loop(self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Any, ...], block: int) -> Any:
         n, sums, outputs = rows[0].shape[0], None, []
         for first in range(0, max(n, 1), block):
-            cut = rows if block >= n else tuple(x if x is None else x[first : first + block, ...] for x in rows)
+            cut = rows if block >= n else tuple(x if x is None else x[first : min(first + block, n), ...] for x in rows)
             out, sums = body(first, cut, sums)
             outputs.append(out)
         if len(outputs) == 1:
