@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, Protocol
@@ -29,8 +30,12 @@ class Arithmetic(Protocol):
         """The dtype's usual name, such as "float32"."""
         ...
 
-    def count(self, x: Any) -> Any:
-        """The number of rows of `x`, as something that divides arrays of its dtype."""
+    def size(self, x: Any) -> Any:
+        """The number of rows of `x`: an int, or an integer tensor where it is not known yet."""
+        ...
+
+    def ahead(self, like: Any, rows: int, columns: Any) -> Any:
+        """(rows, columns) integers j - i, on the device of `like`."""
         ...
 
     def loop(self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Any, ...], block: int) -> Any:
@@ -43,23 +48,34 @@ class Arithmetic(Protocol):
 
     # The next three work in place where arrays are mutable and no tracer looks on: the argument named first is lost.
 
-    def exp_shifted(self, x: Any, shift: Any) -> Any:
-        """exp(x - shift)."""
-        ...
+    def exp_shifted(self, x: Any, shift: Any, weight: Any = None, keep: bool = False) -> Any:
+        """exp(x - shift), times `weight`; `x` survives only with `keep`, until the next call with it."""
+        e = self.xp.exp(x - shift)
+        return e if weight is None else e * weight
 
     def mask_own(self, x: Any, first_row: Any) -> Any:
         """`x` with -inf at (i, first_row + i)."""
+        own = self.ahead(x, self.size(x), self.shape(x)[1] or self.size(self.xp.matrix_transpose(x))) == first_row
+        return self.xp.where(own, self.xp.full_like(x, -math.inf), x)
+
+    def put(self, x: Any, first_row: Any, rows: Any) -> Any:
+        """`x` with `rows` in place of its own from `first_row` on."""
         ...
 
     def add_product(self, total: Any, a: Any, b: Any) -> Any:
         """total + a @ b; a total of None is zero."""
-        ...
+        return self.xp.matmul(a, b) if total is None else total + self.xp.matmul(a, b)
+
+    def take(self, x: Any, first_row: Any, rows: Any) -> Any:
+        """As many rows of `x` from `first_row` on; perhaps a view."""
+        return x[first_row : first_row + rows, ...]
 
     # A framework may have faster kernels for these.
 
-    def scores(self, rows: Any, keys: Any) -> Any:
-        """rows @ keys^T; the block before with the same keys is lost."""
-        return self.xp.matmul(rows, self.xp.matrix_transpose(keys))
+    def scores(self, rows: Any, keys: Any, bias: Any = None, part: int = 0) -> Any:
+        """rows @ keys^T + bias; the block before of the same part is lost."""
+        z = self.xp.matmul(rows, self.xp.matrix_transpose(keys))
+        return z if bias is None else z + bias
 
     def unit_rows(self, x: Any) -> tuple[Any, Any]:
         return rows.unit_rows(self.xp, x)

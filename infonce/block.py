@@ -54,7 +54,7 @@ def logits(b: Arithmetic, sides: Sides, rows: Sequence[Any], first_row: Any) -> 
     if sides.batch is not None:
         z.append(b.mask_own(b.scores(query, sides.batch), first_row))
     if sides.shared is not None:
-        z.append(b.scores(query, sides.shared))
+        z.append(b.scores(query, sides.shared, part=1))
     if own is not None:
         own = xp.astype(own, query.dtype)
         own, norm = b.unit_rows(own) if sides.normalize else (own, None)

@@ -96,31 +96,37 @@ def find_backend(arrays: dict[str, Any]) -> Backend:
     return backend
 
 
+def views(given: tuple[Any, ...]) -> dict[str, Any]:
+    """The views of `nt_xent` by the names that messages give them."""
+    if len(given) < 2:
+        raise ValueError(f"nt_xent needs at least two views, each (N, D); received {len(given)}.")
+    return {f"view {i}": view for i, view in enumerate(given, start=1)}
+
+
 def embeddings(b: Backend, arrays: dict[str, Any], paired: bool, reduction: str) -> str:
     """Check dtypes, devices and shapes of the embeddings; return the name of the dtype to compute in."""
     shapes = {name: b.shape(x) for name, x in arrays.items()}
-    compute = "float32"
+    compute, first = "float32", next(iter(arrays))
     for name, x in arrays.items():
         if floating(b, name, x) == "float64":
             compute = "float64"
-        own = paired and name == "negative_keys"
-        ndim, form = (3, "(N, K, D)") if own else (2, "(M, D)" if name == "negative_keys" else "(N, D)")
+        negatives = name == "negative_keys"
+        own = paired and negatives
+        ndim, form = (3, "(N, K, D)") if own else (2, "(M, D)" if negatives else "(N, D)")
         shape = shapes[name]
         if len(shape) != ndim:
-            hint = ""
-            if name == "negative_keys":
-                hint = f' for negative_mode="{"paired" if paired else "unpaired"}"'
+            hint = f' for negative_mode="{"paired" if paired else "unpaired"}"' if negatives else ""
             raise ValueError(f"{name} must have {ndim} dimensions, {form}{hint}; received shape {shown(shape)}.")
         if shape[-1] == 0:
             raise ValueError(f"{name} must have at least one feature, {form}; received shape {shown(shape)}.")
-        if name != "query":
-            same_size(name, shape, shapes["query"], -1, "features D")
-            if name == "positive_key" or own:
-                same_size(name, shape, shapes["query"], 0, "rows N")
-            same_device(b, name, x, arrays["query"])
-    if reduction == "mean" and shapes["query"][0] == 0:
+        if name != first:
+            same_size((first, shapes[first]), (name, shape), -1, "features D")
+            if own or not negatives:
+                same_size((first, shapes[first]), (name, shape), 0, "rows N")
+            same_device(b, (first, arrays[first]), (name, x))
+    if reduction == "mean" and shapes[first][0] == 0:
         raise ValueError(
-            f'reduction="mean" of no rows is undefined; query has shape {shown(shapes["query"])}. Pass at least one '
+            f'reduction="mean" of no rows is undefined; {first} has shape {shown(shapes[first])}. Pass at least one '
             'row, or reduction "sum" or "none".'
         )
     return compute
@@ -134,18 +140,20 @@ def floating(b: Backend, name: str, x: Any) -> str:
     return dtype
 
 
-def same_size(name: str, shape: Shape, query: Shape, axis: int, what: str) -> None:
-    if None not in (shape[axis], query[axis]) and shape[axis] != query[axis]:
+def same_size(one: tuple[str, Shape], other: tuple[str, Shape], axis: int, what: str) -> None:
+    (name, shape), (other_name, other_shape) = one, other
+    if None not in (shape[axis], other_shape[axis]) and shape[axis] != other_shape[axis]:
         raise ValueError(
-            f"query and {name} must have the same number of {what}; received shapes {shown(query)} and "
-            f"{shown(shape)}, that is {query[axis]} and {shape[axis]}."
+            f"{name} and {other_name} must have the same number of {what}; received shapes {shown(shape)} and "
+            f"{shown(other_shape)}, that is {shape[axis]} and {other_shape[axis]}."
         )
 
 
-def same_device(b: Backend, name: str, x: Any, query: Any) -> None:
-    if b.device(x) != b.device(query):
+def same_device(b: Backend, one: tuple[str, Any], other: tuple[str, Any]) -> None:
+    (name, x), (other_name, y) = one, other
+    if b.device(x) != b.device(y):
         raise ValueError(
-            f"query and {name} must be on the same device; received {b.device(query)} and {b.device(x)}. "
+            f"{name} and {other_name} must be on the same device; received {b.device(x)} and {b.device(y)}. "
             "Move one of them."
         )
 
@@ -185,7 +193,13 @@ def temperature_array(b: Backend, x: Any, query: Any) -> None:
             f"shape {shown(shape)} for query of shape {shown(b.shape(query))}."
         )
     if len(shape) > 0:
-        same_device(b, "temperature", x, query)
+        same_device(b, ("query", query), ("temperature", x))
+
+
+def temperature_scalar(b: Backend, x: Any) -> None:
+    floating(b, "temperature", x)
+    if len(b.shape(x)) != 0:
+        raise ValueError(f"temperature must be a number or a 0-d array; received shape {shown(b.shape(x))}.")
 
 
 def has_negatives(b: Backend, positive_key: Any, negative_keys: Any, in_batch: bool) -> bool:

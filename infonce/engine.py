@@ -4,31 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import self_similarity
 from .backend import Arithmetic
 from .block import Sides
+from .frame import compute_dtype, off_sphere, reduced, row_weight, rows_per_block, sphere
 from .passes import Gradient, one_direction, statistics, two_directions
 from .problem import Gradients, Inputs, Options
-
-BLOCK_ENTRIES = 1 << 22  # logits held at a time: 16 MB in float32
-BLOCK_ROWS = 512
-UNKNOWN_SHAPE_ROWS = 256
-
-
-def compute_dtype(b: Arithmetic, inputs: Inputs) -> Any:
-    """float64 where an embedding is float64, else float32: logits and sums are never held in less."""
-    names = (b.dtype(x) for x in inputs[:3] if x is not None)
-    return b.xp.float64 if "float64" in names else b.xp.float32
-
-
-def rows_per_block(b: Arithmetic, options: Options, inputs: Inputs) -> int:
-    """`block_size`, or as many rows as keep the block of logits in a fixed number of entries."""
-    if options.block_size is not None:
-        return options.block_size
-    columns = b.shape(inputs.positive_key)[0] if options.in_batch else 0
-    more = 0 if inputs.negative_keys is None else b.shape(inputs.negative_keys)[-2]
-    if columns is None or more is None:
-        return UNKNOWN_SHAPE_ROWS
-    return max(1, min(BLOCK_ROWS, BLOCK_ENTRIES // max(1, columns + more)))
 
 
 def solve(
@@ -39,6 +20,8 @@ def solve(
     `wanted` names the gradients; with none of them the value alone is computed. With reduction "none" the gradients
     are those of sum(cotangent * loss). Loss and gradients are in the compute dtype.
     """
+    if options.views:
+        return self_similarity.solve(b, options, inputs, wanted, cotangent)
     xp, dtype = b.xp, compute_dtype(b, inputs)
     query, query_norm = sphere(b, inputs.query, dtype, options.normalize)
     positive, positive_norm = sphere(b, inputs.positive_key, dtype, options.normalize)
@@ -63,7 +46,7 @@ def solve(
         may_lack=(negatives is None or b.shape(negatives)[-2] is None)
         and (not options.in_batch or b.shape(positive)[0] in (None, 0, 1)),
     )
-    block_size = rows_per_block(b, options, inputs)
+    block_size = rows_per_block(options, columns(b, options, inputs))
     symmetric = options.symmetric and sides.batch is not None
 
     if not wanted:
@@ -94,14 +77,11 @@ def solve(
     return reduced(xp, options, g.loss), gradients
 
 
-def sphere(b: Arithmetic, x: Any, dtype: Any, normalize: bool) -> tuple[Any, Any]:
-    """The rows that are multiplied, in the compute dtype, and their norms (None where they stay as they are)."""
-    x = b.xp.astype(x, dtype)
-    return b.unit_rows(x) if normalize else (x, None)
-
-
-def off_sphere(b: Arithmetic, gradient: Any, unit: Any, norm: Any) -> Any:
-    return gradient if norm is None else b.through_unit_rows(gradient, unit, norm)
+def columns(b: Arithmetic, options: Options, inputs: Inputs) -> int | None:
+    """How many candidates a row has, where that is known."""
+    in_batch = b.shape(inputs.positive_key)[0] if options.in_batch else 0
+    more = 0 if inputs.negative_keys is None else b.shape(inputs.negative_keys)[-2]
+    return None if in_batch is None or more is None else in_batch + more
 
 
 def value(b: Arithmetic, sides: Sides, block_size: int, symmetric: bool, temperature: Any) -> Any:
@@ -112,21 +92,6 @@ def value(b: Arithmetic, sides: Sides, block_size: int, symmetric: bool, tempera
         of_keys = b.softplus(b.xp.matrix_transpose(found.columns) - found.positive)[0]
         loss = 0.5 * (loss + of_keys)
     return loss
-
-
-def reduced(xp: Any, options: Options, loss: Any) -> Any:
-    if options.reduction == "none":
-        return xp.squeeze(loss, axis=-1)
-    return xp.mean(loss) if options.reduction == "mean" else xp.sum(loss)
-
-
-def row_weight(b: Arithmetic, options: Options, query: Any, cotangent: Any) -> Any:
-    """dL/dL_i of the reduced loss, (N, 1)."""
-    if options.reduction == "none":
-        return b.xp.reshape(b.xp.astype(cotangent, query.dtype), (-1, 1))
-    n = b.count(query) if options.reduction == "mean" else 1
-    column = query[:, :1]
-    return b.xp.full_like(column, 1 / n) if isinstance(n, int) else b.xp.ones_like(column) / n
 
 
 def of_temperature(xp: Any, g: Gradient, query: Any, temperature: Any, given: Any) -> Any:

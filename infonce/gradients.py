@@ -14,10 +14,10 @@ def value_and_grad(fn: Callable[..., Any]) -> Callable[..., tuple[Any, dict[str,
 
     The gradients are exact and analytic, in every framework: a dict from parameter name to an array of the caller's
     framework, in the parameter's own shape and dtype. It holds "query", "positive_key", "negative_keys" where given,
-    and "temperature" where that is an array. The framework's autodiff is not involved: no tape or `.grad` is touched.
+    and "temperature" where that is an array; for `nt_xent` it holds "views", a tuple, in place of the first three. The framework's autodiff is not involved: no tape or `.grad` is touched.
 
     Args:
-        fn: `info_nce`, an `InfoNCE` object, or a `functools.partial` of one.
+        fn: `info_nce`, `nt_xent`, an `InfoNCE` object, or a `functools.partial` of one.
 
     Returns:
         A function of the same arguments. The loss is reduced: with `reduction="none"` there is one gradient per row
@@ -46,8 +46,13 @@ def value_and_grad(fn: Callable[..., Any]) -> Callable[..., tuple[Any, dict[str,
         if options.reduction == "none":
             raise ValueError('value_and_grad needs one loss: reduction must be "mean" or "sum"; received "none".')
         wanted = tuple(name for name, x in inputs._asdict().items() if checks.is_array(x))
-        found: tuple[Any, dict[str, Any]] = backend.solve(options, inputs, wanted)
-        return found
+        loss, gradients = backend.solve(options, inputs, wanted)
+        if options.views:
+            rows, xp = gradients.pop("query"), backend.xp
+            n = rows.shape[0] // options.views
+            parts = (rows[i * n : (i + 1) * n, ...] for i in range(options.views))
+            gradients["views"] = tuple(xp.astype(g, view.dtype) for g, view in zip(parts, arguments, strict=True))
+        return loss, gradients
 
     return compute
 

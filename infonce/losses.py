@@ -111,3 +111,64 @@ def info_nce(
 
     options = Options(reduction, paired, in_batch, symmetric, normalize, block_size)
     return Call(backend, options, Inputs(query, positive_key, negative_keys, temperature))
+
+
+@loss
+def nt_xent(
+    *views: Any,
+    temperature: Any = 0.5,
+    reduction: str = "mean",
+    normalize: bool = True,
+    block_size: int | None = None,
+) -> Call:
+    r"""Return the NT-Xent loss of SimCLR: every row of every view is a query, all other rows are its candidates.
+
+    .. math:: L_i = -\frac{1}{V - 1} \sum_{p \in P(i)} \log \frac{e^{s(z_i, z_p) / t}}{\sum_{j \neq i}
+              e^{s(z_i, z_j) / t}}, \qquad s(x, y) = \frac{x \cdot y}{|x| |y|}
+
+    over the V N rows of all views; P(i) holds the same sample's rows in the other views. Each pair of rows is scored
+    once, so that value and gradient take about two matrix products of V N x V N x D.
+
+    Args:
+        *views: V >= 2 arrays, each (N, D), floating point, of one framework: row i of each is a view of sample i.
+        temperature: t, dimensionless, > 0: a number, or a 0-d array, which gets a gradient.
+        reduction: "mean", "sum", or "none" for the losses of all rows, (V N,), view after view.
+        normalize: As in `info_nce`.
+        block_size: As in `info_nce`.
+
+    Returns:
+        The loss in nats, of the caller's framework and on its device: 0-d, or (V N,). float64 for float64 embeddings,
+        float32 for all others.
+
+    Raises:
+        ValueError: There are fewer than two views, or a shape, a choice, a device or the temperature is wrong.
+        TypeError: A view is no dense floating-point array, or the arrays are of several frameworks.
+
+    References:
+        Chen et al. 2020, A Simple Framework for Contrastive Learning of Visual Representations, arXiv:2002.05709.
+
+    Example:
+        Two orthonormal samples, each its own second view, at t = 1: log(1 + 2 e^-1) = 0.5514.
+
+        >>> import numpy as np
+        >>> from infonce import nt_xent
+        >>> float(np.round(nt_xent(np.eye(2), np.eye(2), temperature=1.0), 4))
+        0.5514
+    """
+    checks.options(reduction, "unpaired", normalize=normalize, block_size=block_size)
+    arrays = checks.views(views)
+    is_array = checks.is_array(temperature)
+    backend = checks.find_backend({**arrays, "temperature": temperature} if is_array else arrays)
+    compute = checks.embeddings(backend, arrays, False, reduction)
+    if is_array:
+        checks.temperature_scalar(backend, temperature)
+    else:
+        temperature = checks.temperature_number(temperature, compute, backend.compiling(views[0]))
+    if backend.shape(views[0])[0] == 1:
+        checks.warn_no_negatives(backend, views[0])
+
+    xp = backend.xp
+    if len({backend.dtype(view) for view in views}) > 1:
+        views = tuple(xp.astype(view, getattr(xp, compute)) for view in views)
+    options = Options(reduction, normalize=normalize, block_size=block_size, views=len(views))
+    return Call(backend, options, Inputs(xp.concat(views, axis=0), temperature=temperature))

@@ -48,7 +48,7 @@ def statistics(b: Arithmetic, sides: Sides, block_size: int, symmetric: bool, te
             largest, total = sums or (None, None)
             above = xp.max(z, axis=0, keepdims=True)
             above = xp.maximum(above, xp.full_like(above, LOWEST) if largest is None else largest)
-            new = xp.sum(xp.exp(z - above), axis=0, keepdims=True)
+            new = xp.sum(b.exp_shifted(z, above, keep=True), axis=0, keepdims=True)
             sums = (above, new if total is None else total * xp.exp(largest - above) + new)
         return (positive, exponentials(b, sides, block.logits, positive)[2]), sums if symmetric else ()
 
@@ -92,7 +92,7 @@ def two_directions(
         *cut, t, lse, w, w_positive = rows
         block = logits(b, sides, cut, first_row)
         z = key_logits(xp, block.logits[0], t, temperature)
-        of_keys = xp.exp(z - found.columns) * w_column
+        of_keys = b.exp_shifted(z, found.columns, w_column, keep=True)
         moved: tuple[Any, ...] = ()
         moved_sum: tuple[Any, ...] = ()
         if temperature is not None:
@@ -102,8 +102,8 @@ def two_directions(
             column = xp.sum(zg, axis=0, keepdims=True)
             moved_sum = (column if sums is None else sums[2] + column,)
             of_keys = of_keys * (t / xp.matrix_transpose(temperature))
-        parts = [b.exp_shifted(part, lse) * w for part in block.logits]
-        parts[0] = parts[0] + of_keys
+        parts = [b.exp_shifted(part, lse, w) for part in block.logits]
+        parts[0] += of_keys
         gradients, sums = pull(b, sides, block, parts, None, w_positive, sums and sums[:2], wanted)
         return (*gradients, *moved), (*sums, *moved_sum)
 

@@ -12,7 +12,7 @@ class Inputs(NamedTuple):
     """The arrays of one call; those that may carry a gradient are named as the caller named them."""
 
     query: Any  # (N, D)
-    positive_key: Any  # (N, D)
+    positive_key: Any = None  # (N, D)
     negative_keys: Any = None  # (M, D), or (N, K, D) when paired
     temperature: Any = 0.1  # a Python float, a 0-d array, (N,) or (N, 1)
 
@@ -27,3 +27,4 @@ class Options:
     symmetric: bool = False
     normalize: bool = True
     block_size: int | None = None
+    views: int = 0  # of `query`, stacked: NT-Xent; 0: query against keys

@@ -34,6 +34,19 @@ class Loss(Protocol[Array]):
     ) -> Array: ...
 
 
+class NTXent(Protocol[Array]):
+    """`nt_xent` on the arrays of one framework."""
+
+    def __call__(
+        self,
+        *views: Array,
+        temperature: float | Array = 0.5,
+        reduction: Reduction = "mean",
+        normalize: bool = True,
+        block_size: int | None = None,
+    ) -> Array: ...
+
+
 class ValueAndGrad(Protocol[Array]):
     """`value_and_grad` on the arrays of one framework."""
 

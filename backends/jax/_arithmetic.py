@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -22,8 +21,11 @@ class JAXArithmetic(Arithmetic):
     def dtype(self, x: Array) -> str:
         return str(x.dtype)
 
-    def count(self, x: Array) -> int:
+    def size(self, x: Array) -> int:
         return x.shape[0]
+
+    def ahead(self, like: Array, rows: int, columns: int) -> Array:
+        return jnp.arange(columns) - jnp.arange(rows)[:, None]
 
     def loop(self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Array | None, ...], block: int) -> Any:
         assert rows[0] is not None
@@ -47,15 +49,11 @@ class JAXArithmetic(Arithmetic):
             outputs = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), outputs, last)
         return outputs, sums
 
-    def exp_shifted(self, x: Array, shift: Array) -> Array:
-        return jnp.exp(x - shift)
+    def take(self, x: Array, first_row: Any, rows: int) -> Array:
+        return jax.lax.dynamic_slice_in_dim(x, first_row, rows)
 
-    def mask_own(self, x: Array, first_row: Any) -> Array:
-        own = jnp.arange(x.shape[1]) == first_row + jnp.arange(x.shape[0])[:, None]
-        return jnp.where(own, -math.inf, x)
-
-    def add_product(self, total: Array | None, a: Array, b: Array) -> Array:
-        return a @ b if total is None else total + a @ b
+    def put(self, x: Array, first_row: Any, rows: Array) -> Array:
+        return jax.lax.dynamic_update_slice_in_dim(x, rows, first_row, 0)
 
 
 def varying(x: Any) -> frozenset[str]:

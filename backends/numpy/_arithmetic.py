@@ -27,8 +27,13 @@ class ArrayAPIArithmetic(Arithmetic):
     def dtype(self, x: Any) -> str:
         return str(x.dtype).rpartition(".")[2]
 
-    def count(self, x: Any) -> int:
+    def size(self, x: Any) -> int:
         return int(x.shape[0])
+
+    def ahead(self, like: Any, rows: int, columns: int) -> Any:
+        xp = self.xp
+        i, j = xp.arange(rows, device=like.device), xp.arange(columns, device=like.device)
+        return xp.expand_dims(j, axis=0) - xp.expand_dims(i, axis=1)
 
     def loop(self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Any, ...], block: int) -> Any:
         n, sums, outputs = rows[0].shape[0], None, []
@@ -40,26 +45,27 @@ class ArrayAPIArithmetic(Arithmetic):
             return outputs[0], sums
         return tuple(x[0] if x[0] is None else self.xp.concat(x, axis=0) for x in zip(*outputs, strict=True)), sums
 
-    def exp_shifted(self, x: Any, shift: Any) -> Any:
-        return self.xp.exp(x - shift)
-
-    def mask_own(self, x: Any, first_row: Any) -> Any:
-        own = self.xp.eye(x.shape[0], x.shape[1], k=first_row, dtype=self.xp.bool, device=x.device)
-        return self.xp.where(own, self.xp.full_like(x, -math.inf), x)
-
-    def add_product(self, total: Any, a: Any, b: Any) -> Any:
-        return self.xp.matmul(a, b) if total is None else total + self.xp.matmul(a, b)
+    def put(self, x: Any, first_row: int, rows: Any) -> Any:
+        return self.xp.concat([x[:first_row, ...], rows, x[first_row + rows.shape[0] :, ...]], axis=0)
 
 
 class NumPyArithmetic(ArrayAPIArithmetic):
     """NumPy, whose arrays can be overwritten."""
 
-    def exp_shifted(self, x: Any, shift: Any) -> Any:
-        x -= shift
-        return np.exp(x, out=x)
+    def exp_shifted(self, x: Any, shift: Any, weight: Any = None, keep: bool = False) -> Any:
+        x = np.subtract(x, shift, out=None if keep else x)
+        np.exp(x, out=x)
+        if weight is not None:
+            x *= weight
+        return x
 
     def mask_own(self, x: Any, first_row: Any) -> Any:
         np.fill_diagonal(x[:, first_row:], -math.inf)
+        return x
+
+    def put(self, x: Any, first_row: int, rows: Any) -> Any:
+        if not np.shares_memory(x, rows, max_work=1):
+            x[first_row : first_row + rows.shape[0]] = rows
         return x
 
     def add_product(self, total: Any, a: Any, b: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,9 +23,11 @@ class TensorFlowArithmetic(Arithmetic):
     def dtype(self, x: Any) -> str:
         return str(x.dtype.name)
 
-    def count(self, x: Any) -> Any:
-        known = x.shape[0]
-        return tf.cast(tf.shape(x)[0], x.dtype) if known is None else known
+    def size(self, x: Any) -> Any:
+        return tf.shape(x)[0] if x.shape[0] is None else x.shape[0]
+
+    def ahead(self, like: Any, rows: Any, columns: Any) -> Any:
+        return tf.range(columns) - tf.range(rows)[:, None]
 
     def loop(self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Any, ...], block: int) -> Any:
         known = rows[0].shape[0]
@@ -44,16 +45,12 @@ class TensorFlowArithmetic(Arithmetic):
             outputs = tuple(None if x is None else tf.concat([x, y], 0) for x, y in zip(outputs, last, strict=True))
         return outputs, sums
 
-    def exp_shifted(self, x: Any, shift: Any) -> Any:
-        return tf.exp(x - shift)
+    def take(self, x: Any, first_row: Any, rows: Any) -> Any:
+        return tf.slice(x, [first_row] + [0] * (x.shape.rank - 1), [rows, *x.shape[1:]])
 
-    def mask_own(self, x: Any, first_row: Any) -> Any:
-        n, columns = tf.shape(x)[0], tf.shape(x)[1]
-        own = tf.range(columns) == first_row + tf.range(n)[:, None]
-        return tf.where(own, tf.constant(-math.inf, x.dtype), x)
-
-    def add_product(self, total: Any, a: Any, b: Any) -> Any:
-        return tf.matmul(a, b) if total is None else total + tf.matmul(a, b)
+    def put(self, x: Any, first_row: Any, rows: Any) -> Any:
+        index = first_row + tf.range(tf.shape(rows)[0])
+        return tf.tensor_scatter_nd_update(x, index[:, None], rows)
 
 
 def _blocks(body: Body, sums: tuple[Any, ...], rows: tuple[Any, ...], block: int, count: Any) -> Any:

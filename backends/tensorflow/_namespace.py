@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 abs = tf.abs
+concat = tf.concat
 exp = tf.exp
 log = tf.math.log
 log1p = tf.math.log1p

@@ -32,8 +32,12 @@ class TorchArithmetic(Arithmetic):
     def dtype(self, x: Tensor) -> str:
         return str(x.dtype).removeprefix("torch.")
 
-    def count(self, x: Tensor) -> int:
+    def size(self, x: Tensor) -> int:
         return x.shape[0]
+
+    def ahead(self, like: Tensor, rows: int, columns: int) -> Tensor:
+        i = torch.arange(rows, dtype=torch.int32, device=like.device)
+        return torch.arange(columns, dtype=torch.int32, device=like.device) - i[:, None]
 
     def loop(
         self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Tensor | None, ...], block: int
@@ -47,29 +51,41 @@ class TorchArithmetic(Arithmetic):
             outputs.append(out)
         return tuple(None if x[0] is None else torch.cat(x) for x in zip(*outputs, strict=True)), sums
 
-    def exp_shifted(self, x: Tensor, shift: Tensor) -> Tensor:
-        return x.sub_(shift).exp_() if self.in_place else torch.exp(x - shift)
+    def exp_shifted(self, x: Tensor, shift: Tensor, weight: Tensor | None = None, keep: bool = False) -> Tensor:
+        if not self.in_place:
+            return super().exp_shifted(x, shift, weight, keep)
+        x = torch.sub(x, shift, out=self._buffer(-1, x, x.shape)) if keep else x.sub_(shift)
+        return x.exp_() if weight is None else x.exp_().mul_(weight)
 
     def mask_own(self, x: Tensor, first_row: int) -> Tensor:
-        if self.in_place:
-            x.diagonal(first_row).fill_(-math.inf)
-            return x
-        own = torch.ones(x.shape, dtype=torch.bool, device=x.device).triu(first_row)
-        own = own & ~own.triu(first_row + 1)
-        return torch.where(own, -math.inf, x)
+        if not self.in_place:
+            return super().mask_own(x, first_row)
+        x.diagonal(first_row).fill_(-math.inf)
+        return x
+
+    def put(self, x: Tensor, first_row: int, rows: Tensor) -> Tensor:
+        if not self.in_place:
+            return torch.slice_scatter(x, rows, 0, first_row, first_row + rows.shape[0])
+        own = x[first_row : first_row + rows.shape[0]]
+        if own.data_ptr() != rows.data_ptr():
+            own.copy_(rows)
+        return x
 
     def add_product(self, total: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
-        if total is None:
-            return a @ b
-        return total.addmm_(a, b) if self.in_place else total + a @ b
+        return total.addmm_(a, b) if self.in_place and total is not None else super().add_product(total, a, b)
 
-    def scores(self, rows: Tensor, keys: Tensor) -> Tensor:
-        if not self.in_place or rows.shape[0] == keys.shape[0]:
-            return rows @ keys.T
-        buffer = self._buffers.get(id(keys))
-        if buffer is None or buffer.shape[0] < rows.shape[0]:
-            buffer = self._buffers[id(keys)] = rows.new_empty(rows.shape[0], keys.shape[0])
-        return torch.mm(rows, keys.T, out=buffer[: rows.shape[0]])
+    def scores(self, rows: Tensor, keys: Tensor, bias: Tensor | None = None, part: int = 0) -> Tensor:
+        if not self.in_place:
+            return super().scores(rows, keys, bias, part)
+        out = self._buffer(part, rows, (rows.shape[0], keys.shape[0]))
+        return torch.mm(rows, keys.T, out=out) if bias is None else torch.addmm(bias, rows, keys.T, out=out)
+
+    def _buffer(self, part: int, like: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Memory for a block that the next block of the same part writes over: fresh pages cost more than the sums."""
+        size = math.prod(shape)
+        if part not in self._buffers or self._buffers[part].numel() < size:
+            self._buffers[part] = like.new_empty(size)
+        return self._buffers[part][:size].view(shape)
 
     def unit_rows(self, x: Tensor) -> tuple[Tensor, Any]:
         # On the CPU a look at the norms waits for nothing: unless one is extreme, its squares were in range.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 abs = torch.abs
@@ -23,6 +25,10 @@ Tensor = torch.Tensor
 
 def astype(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x if x.dtype == dtype else x.to(dtype)
+
+
+def concat(xs: Sequence[Tensor], *, axis: int) -> Tensor:
+    return torch.cat(tuple(xs), axis)
 
 
 def expand_dims(x: Tensor, *, axis: int) -> Tensor:

@@ -25,7 +25,9 @@ def compute(
         one = torch.ones((), dtype=compute_dtype(inputs), device=inputs.query.device)
         inputs = inputs._replace(temperature=one * inputs.temperature)
     flags = [options.paired, options.in_batch, options.symmetric, options.normalize]
-    return tuple(operator(list(inputs), cotangent, options.reduction, flags, options.block_size, ",".join(wanted)))
+    return tuple(
+        operator(list(inputs), cotangent, options.reduction, flags, options.block_size, options.views, ",".join(wanted))
+    )
 
 
 def run(
@@ -47,15 +49,16 @@ def operator(
     reduction: str,
     flags: list[bool],
     block_size: int | None,
+    views: int,
     wanted: str,
 ) -> list[Tensor]:
     """`run` behind a signature that a graph can hold: its cost to compile does not depend on N."""
-    return list(run(options_of(reduction, flags, block_size), Inputs(*inputs), names(wanted), cotangent))
+    return list(run(options_of(reduction, flags, block_size, views), Inputs(*inputs), names(wanted), cotangent))
 
 
 @operator.register_fake
 def _(
-    inputs: list[Tensor | None], cotangent: Any, reduction: str, flags: Any, block_size: Any, wanted: str
+    inputs: list[Tensor | None], cotangent: Any, reduction: str, flags: Any, block_size: Any, views: int, wanted: str
 ) -> list[Tensor]:
     arrays = Inputs(*inputs)
     dtype, query = compute_dtype(arrays), arrays.query
@@ -65,10 +68,18 @@ def _(
 
 @operator.register_vmap
 def _(
-    info: Any, in_dims: Any, inputs: Any, cotangent: Any, reduction: str, flags: Any, block_size: Any, wanted: str
+    info: Any,
+    in_dims: Any,
+    inputs: Any,
+    cotangent: Any,
+    reduction: str,
+    flags: Any,
+    block_size: Any,
+    views: int,
+    wanted: str,
 ) -> tuple[list[Tensor], list[int]]:
     def one(inputs: list[Tensor | None], cotangent: Tensor | None) -> tuple[Tensor, ...]:
-        return run(options_of(reduction, flags, block_size), Inputs(*inputs), names(wanted), cotangent)
+        return run(options_of(reduction, flags, block_size, views), Inputs(*inputs), names(wanted), cotangent)
 
     found = torch.vmap(one, in_dims=in_dims[:2])(inputs, cotangent)
     return list(found), [0] * len(found)
@@ -78,9 +89,9 @@ def compute_dtype(inputs: Inputs) -> torch.dtype:
     return torch.float64 if torch.float64 in [x.dtype for x in inputs[:3] if x is not None] else torch.float32
 
 
-def options_of(reduction: str, flags: list[bool], block_size: int | None) -> Options:
+def options_of(reduction: str, flags: list[bool], block_size: int | None, views: int) -> Options:
     paired, in_batch, symmetric, normalize = flags
-    return Options(reduction, paired, in_batch, symmetric, normalize, block_size)
+    return Options(reduction, paired, in_batch, symmetric, normalize, block_size, views)
 
 
 def names(wanted: str) -> tuple[str, ...]:

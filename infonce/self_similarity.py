@@ -1,0 +1,183 @@
+"""NT-Xent: the rows of V views against each other, where each pair of rows is scored once.
+
+Row r of R = V N is scored against the rows r + 1 ... r + R/2, cyclically: z is symmetric, so what a row finds there its
+partners find too, as a column. With A the rows over sqrt(t), z = A A^T; over the positives p of row i (the same sample
+in the other views) and its negatives,
+
+    L_i = (lse_p z_ip - mean_p z_ip) + softplus(lse_neg_i - lse_p z_ip),
+
+where the first part is exactly 0 for two views: nothing cancels, however small the loss.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from typing import Any, NamedTuple
+
+from .backend import Arithmetic
+from .block import LOWEST, nonzero
+from .frame import compute_dtype, off_sphere, reduced, row_weight, rows_per_block, sphere
+from .problem import Gradients, Inputs, Options
+
+
+class Rows(NamedTuple):
+    """All rows, and what every visit needs of them."""
+
+    rows: Any  # (R, D): unit rows over sqrt(t)
+    cyclic: Any  # (R + R/2, D): the same, and the first half again
+    bias: Any  # (B, B + R/2), for the rows of a block and those ahead: 0 where they are negatives of each other
+    views: int
+    half: Any  # R // 2
+
+
+class Positives(NamedTuple):
+    """The closed form's share that needs no block."""
+
+    loss: Any  # (R, 1): lse_p z_ip - mean_p z_ip
+    lse: Any  # (R, 1)
+    softmax: list[Any]  # V - 1 times (R, 1): of row r and row r + k N
+
+
+def all_rows(b: Arithmetic, rows: Any, views: int, block_size: int) -> Rows:
+    total = b.size(rows)
+    half = total // 2
+    bias = visit_bias(b, rows, block_size if b.shape(rows)[0] is None else min(block_size, total), views, half)
+    return Rows(rows, doubled(b, rows, half), bias, views, half)
+
+
+def doubled(b: Arithmetic, x: Any, half: Any) -> Any:
+    return b.xp.concat([x, x[:half, ...]], axis=0)
+
+
+def visit_bias(b: Arithmetic, rows: Any, block_size: int, views: int, half: Any) -> Any:
+    """What is added to the logits of a visit: -inf where a pair is not of this visit, or of one sample."""
+    xp, total = b.xp, b.size(rows)
+    samples = total // views
+    ahead = b.ahead(rows, block_size, block_size + half)  # how far the column's row lies ahead of the row
+    absent = (ahead <= 0) | (ahead > half) | (ahead % samples == 0)
+    zero = xp.astype(xp.zeros_like(ahead), rows.dtype)
+    bias = xp.where(absent, zero - math.inf, zero)
+    if views % 2:
+        # With an odd number of views the row opposite may be a negative: both visit the pair, so each counts it half.
+        bias = xp.where(~absent & (2 * ahead == total), zero + math.log(0.5), bias)
+    return bias
+
+
+def scored(b: Arithmetic, z: Rows, rows: Any, first_row: Any) -> tuple[Any, Any]:
+    """The rows ahead of a block, (B + R/2, D), and the logits against them, (B, B + R/2)."""
+    size = b.size(rows)
+    partners = b.take(z.cyclic, first_row, size + z.half)
+    return partners, b.scores(rows, partners, z.bias[:size, : size + z.half])
+
+
+def negatives(b: Arithmetic, z: Rows, block_size: int) -> Any:
+    """Half a product: the log-sum-exp over every row's negatives, (R, 1), LOWEST where there is none."""
+    xp = b.xp
+
+    def start() -> tuple[Any, Any]:
+        like = z.cyclic[:, :1]
+        return xp.full_like(like, LOWEST), xp.zeros_like(like)
+
+    def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
+        partners, s = scored(b, z, rows[0], first_row)
+        largest, total = sums or start()
+        width = b.size(partners)
+        before = b.take(largest, first_row, width)
+        above = xp.maximum(before, xp.matrix_transpose(xp.max(s, axis=0, keepdims=True)))
+        column = xp.sum(b.exp_shifted(s, xp.matrix_transpose(above), keep=True), axis=0, keepdims=True)
+        column = b.take(total, first_row, width) * xp.exp(before - above) + xp.matrix_transpose(column)
+        sums = b.put(largest, first_row, above), b.put(total, first_row, column)
+        along = xp.max(s, axis=-1, keepdims=True)
+        along = xp.maximum(along, xp.full_like(along, LOWEST))
+        return (along, xp.sum(b.exp_shifted(s, along), axis=-1, keepdims=True)), sums
+
+    (along, found), (largest, total) = b.loop(body, start, (z.rows,), block_size)
+    again = xp.full_like(along, LOWEST)  # the first half was met again at the end
+    again = xp.concat([largest[b.size(z.rows) :, ...], again[z.half :, ...]], axis=0)
+    found_again = xp.concat([total[b.size(z.rows) :, ...], xp.zeros_like(again[z.half :, ...])], axis=0)
+    largest, total = largest[: b.size(z.rows), ...], total[: b.size(z.rows), ...]
+    m = xp.maximum(xp.maximum(along, largest), again)
+    total = found * xp.exp(along - m) + total * xp.exp(largest - m) + found_again * xp.exp(again - m)
+    return m + xp.log(nonzero(xp, total))
+
+
+def gradient(b: Arithmetic, z: Rows, block_size: int, lse: Any, weight: Any) -> Any:
+    """One and a half products: sum_i weight_i dlse_i / dA, (R, D)."""
+    xp = b.xp
+    lse_cyclic, weight_cyclic = doubled(b, lse, z.half), doubled(b, weight, z.half)
+
+    def start() -> tuple[Any]:
+        return (xp.zeros_like(z.cyclic),)
+
+    def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
+        a, lse_row, w_row = rows
+        partners, s = scored(b, z, a, first_row)
+        width = b.size(partners)
+        lse_column = xp.matrix_transpose(b.take(lse_cyclic, first_row, width))
+        w_column = xp.matrix_transpose(b.take(weight_cyclic, first_row, width))
+        g = b.exp_shifted(s, lse_column, w_column, keep=True)
+        g += b.exp_shifted(s, lse_row, w_row)
+        (total,) = sums or start()
+        part = b.add_product(b.take(total, first_row, width), xp.matrix_transpose(g), a)
+        return (xp.matmul(g, partners),), (b.put(total, first_row, part),)
+
+    (ahead,), (behind,) = b.loop(body, start, (z.rows, lse, weight), block_size)
+    again = xp.zeros_like(z.rows)[z.half :, ...]
+    total = b.size(z.rows)
+    return ahead + behind[:total, ...] + xp.concat([behind[total:, ...], again], axis=0)
+
+
+def rolled(b: Arithmetic, x: Any, by: Any) -> Any:
+    """Row r of the result is row r + by of x, cyclically."""
+    return b.xp.concat([x[by:, ...], x[:by, ...]], axis=0)
+
+
+def positives(b: Arithmetic, z: Rows) -> Positives:
+    xp, samples = b.xp, b.size(z.rows) // z.views
+    found = [xp.sum(z.rows * rolled(b, z.rows, k * samples), axis=-1, keepdims=True) for k in range(1, z.views)]
+    largest = functools.reduce(xp.maximum, found)
+    # The maximum is subtracted first, so that for two views the loss below is exactly 0.
+    found = [x - largest for x in found]
+    e = [xp.exp(x) for x in found]
+    total = functools.reduce(operator.add, e)
+    loss = xp.log(total) - functools.reduce(operator.add, found) / len(found)
+    return Positives(loss, largest + xp.log(total), [x / total for x in e])
+
+
+def of_positives(b: Arithmetic, z: Rows, p: Positives, weight: Any, p_negative: Any) -> Any:
+    """The positives' share of dL/dA: dL_i/dz_ip = (softmax_p - 1/(V - 1)) - P_i softmax_p."""
+    samples, shares = b.size(z.rows) // z.views, []
+    for k, softmax in enumerate(p.softmax, start=1):
+        w = weight * ((softmax - 1 / (z.views - 1)) - p_negative * softmax)
+        shares += [w * rolled(b, z.rows, k * samples), rolled(b, w * z.rows, -k * samples)]
+    return functools.reduce(operator.add, shares)
+
+
+def solve(
+    b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...], cotangent: Any
+) -> tuple[Any, Gradients]:
+    """`engine.solve` for the stacked views in `inputs.query`."""
+    xp, dtype = b.xp, compute_dtype(b, inputs)
+    unit, norm = sphere(b, inputs.query, dtype, options.normalize)
+    t: Any = inputs.temperature
+    t, root = (t, math.sqrt(t)) if isinstance(t, float) else (xp.astype(t, dtype), xp.sqrt(xp.astype(t, dtype)))
+    rows = b.shape(unit)[0]
+    block_size = rows_per_block(options, None if rows is None else rows // 2)
+    z = all_rows(b, unit / root, options.views, block_size)
+    p = positives(b, z)
+    lse = negatives(b, z, block_size)
+    beyond, p_negative = b.softplus(lse - p.lse)
+    loss = reduced(xp, options, p.loss + beyond)
+    if not wanted:
+        return loss, {}
+
+    weight = row_weight(b, options, unit, cotangent)
+    of_rows = gradient(b, z, block_size, lse, weight * p_negative) + of_positives(b, z, p, weight, p_negative)
+    gradients: Gradients = {}
+    if "query" in wanted:
+        gradients["query"] = off_sphere(b, of_rows / root, unit, norm)
+    if "temperature" in wanted:  # each z_ij holds both rows' root of t
+        gradients["temperature"] = -0.5 * xp.sum(z.rows * of_rows) / t
+    return loss, gradients
