@@ -1,5 +1,6 @@
 # make conformance   every framework against the oracle; one line per backend, device and dtype
 # make test          all that CI checks: lint, format, types, packaging, tests, examples
+# make bench         times and memory on small cases, in minutes; "make bench FORM=" is the full form, which takes hours
 # make format        rewrite the sources as "make test" wants them
 # make clean         remove what the other targets made
 # Each works on a fresh Debian or Ubuntu with Python 3.11+, python3-venv and make; a second run installs nothing.
@@ -12,7 +13,7 @@ TORCH_CPU := $(shell sed -n 's/^torch==.*/&+cpu/p' constraints.txt)
 # Tests run one process per core, so each process gets one thread.
 ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 
-.PHONY: install conformance test format clean
+.PHONY: install conformance test bench format clean
 .DELETE_ON_ERROR:
 
 install: .venv/.installed
@@ -37,6 +38,15 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(ONE_THREAD) $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadgroup
+
+# The full form writes docs/benchmarks and renews the table and the picture; the quick one writes build/benchmarks.
+FORM ?= --quick
+bench: install
+	for script in speed nt_xent memory block_size use; do $(BIN)/python benchmarks/$$script.py $(FORM) || exit 1; done
+ifeq ($(FORM),)
+	$(BIN)/python benchmarks/table.py
+	$(BIN)/python benchmarks/picture.py
+endif
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -77,6 +77,10 @@ class Arithmetic(Protocol):
         z = self.xp.matmul(rows, self.xp.matrix_transpose(keys))
         return z if bias is None else z + bias
 
+    def add_scaled(self, total: Any, x: Any, scale: Any) -> Any:
+        """total + x * scale."""
+        return total + x * scale
+
     def unit_rows(self, x: Any) -> tuple[Any, Any]:
         return rows.unit_rows(self.xp, x)
 

@@ -121,11 +121,12 @@ def pull(
             d_own = xp.expand_dims(part, axis=-1) * xp.expand_dims(scaled, axis=-2)
             if sides.normalize:
                 d_own = b.through_unit_rows(d_own, block.own, block.own_norm)
+    minus = -weight
     if need_query:
-        towards = -weight * block.positive
-        if d_query is not None:
-            towards = towards + (d_query if scale is None else d_query * scale)
-        d_query = towards
+        if d_query is None:
+            d_query = minus * block.positive
+        else:
+            d_query = b.add_scaled(d_query if scale is None else d_query * scale, block.positive, minus)
     if need_positive:
-        d_positive = -weight * block.query
+        d_positive = minus * block.query
     return (d_query, d_positive, d_own), (d_batch, d_shared)

@@ -13,8 +13,9 @@ def value_and_grad(fn: Callable[..., Any]) -> Callable[..., tuple[Any, dict[str,
     """Return a function that gives `(loss, gradients)` of one of this package's losses.
 
     The gradients are exact and analytic, in every framework: a dict from parameter name to an array of the caller's
-    framework, in the parameter's own shape and dtype. It holds "query", "positive_key", "negative_keys" where given,
-    and "temperature" where that is an array; for `nt_xent` it holds "views", a tuple, in place of the first three. The framework's autodiff is not involved: no tape or `.grad` is touched.
+    framework, in the parameter's own shape and dtype. It holds "query", "positive_key", "negative_keys" where given
+    (for `nt_xent`: "views", a tuple), and "temperature" where that is an array. The framework's autodiff is not
+    involved: no tape or `.grad` is touched.
 
     Args:
         fn: `info_nce`, `nt_xent`, an `InfoNCE` object, or a `functools.partial` of one.

@@ -7,7 +7,7 @@ from typing import Any
 
 Norm = tuple[Any, Any]  # |x| times a power of two, and that power of two: |x| itself may leave the dtype's range
 
-# Per dtype: rows beyond the first number, or below its inverse, are scaled by this power of two before they are squared.
+# Per item size: rows beyond the first number, or below its inverse, are scaled by the power of two before squaring.
 EXTREME = {4: (1e10, 2.0**80), 8: (1e100, 2.0**600)}
 
 

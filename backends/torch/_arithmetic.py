@@ -13,7 +13,6 @@ from infonce.backend import Arithmetic, Body
 
 from . import _namespace
 
-
 SAFE = 1e-15  # norms between this and its inverse: no square that matters left float32's range
 
 
@@ -82,10 +81,13 @@ class TorchArithmetic(Arithmetic):
 
     def _buffer(self, part: int, like: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Memory for a block that the next block of the same part writes over: fresh pages cost more than the sums."""
-        size = math.prod(shape)
-        if part not in self._buffers or self._buffers[part].numel() < size:
-            self._buffers[part] = like.new_empty(size)
-        return self._buffers[part][:size].view(shape)
+        size, held = math.prod(shape), self._buffers.get(part)
+        if held is None or held.numel() < size:
+            held = self._buffers[part] = like.new_empty(shape)
+        return held if held.shape == shape else held.view(-1)[:size].view(shape)
+
+    def add_scaled(self, total: Tensor, x: Tensor, scale: Tensor) -> Tensor:
+        return torch.addcmul(total, x, scale)
 
     def unit_rows(self, x: Tensor) -> tuple[Tensor, Any]:
         # On the CPU a look at the norms waits for nothing: unless one is extreme, its squares were in range.

@@ -39,15 +39,16 @@ class Loss(Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
-        cotangent, saved = cotangents[0], list(ctx.saved_tensors)
+        cotangent, saved = cotangents[0], ctx.saved_tensors
         if cotangent is None:
             return (None,) * (2 + len(Inputs._fields))
         if ctx.number is not None:
-            saved[len(Inputs._fields) - 1] = ctx.number
+            saved = (*saved[: len(Inputs._fields) - 1], ctx.number, *saved[len(Inputs._fields) :])
         # The saved gradients are constants to autograd: a second derivative through them would be silently wrong.
         pull = Pull.apply if torch.is_grad_enabled() else Pull.forward
-        gradients = dict(zip(ctx.wanted, pull(ctx.options, ctx.wanted, cotangent, *saved), strict=True))
-        return (None, None, *(gradients.get(name) for name in Inputs._fields))
+        gradients = pull(ctx.options, ctx.wanted, cotangent, *saved)
+        found = dict(zip(ctx.wanted, gradients, strict=True))
+        return (None, None, *map(found.get, Inputs._fields))
 
 
 class EagerLoss(Function):
