@@ -1,6 +1,6 @@
 # make conformance   every framework against the oracle; one line per backend, device and dtype
 # make test          all that CI checks: lint, format, types, packaging, tests, examples
-# make bench         times and memory on small cases, in minutes; "make bench FORM=" is the full form, which takes hours
+# make bench         times and memory on small cases, in minutes; "make bench FORM=" is the full form, an hour or two
 # make format        rewrite the sources as "make test" wants them
 # make clean         remove what the other targets made
 # Each works on a fresh Debian or Ubuntu with Python 3.11+, python3-venv and make; a second run installs nothing.
