@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from .backend import Backend, backend_of
@@ -31,7 +31,7 @@ def options(
     if in_batch is not None:
         flag("in_batch", in_batch)
     if block_size is not None:
-        if isinstance(block_size, bool) or not isinstance(block_size, int):
+        if isinstance(block_size, bool) or not isinstance(block_size, Integral):
             raise TypeError(f"block_size must be an int, or None for the default; received {block_size!r}.")
         if block_size <= 0:
             raise ValueError(f"block_size must be at least 1, or None for the default; received {block_size!r}.")
@@ -69,28 +69,28 @@ def is_array(x: object) -> bool:
     return backend is not None and backend.owns(x)
 
 
-def short_name(x: object) -> str:
-    """How an argument is called in a message: its framework, or its type."""
-    backend = backend_of(x)
-    return f"{type(x).__name__}" if backend is None or not backend.owns(x) else f"a {backend.name} array"
-
-
 def find_backend(arrays: dict[str, Any]) -> Backend:
     """The one backend of all these arguments; TypeError for what is no dense array or of another framework."""
-    first, backend = "", None
+    found = {name: backend_of(x) for name, x in arrays.items()}
+    first, backend = next(((name, b) for name, b in found.items() if b is not None), ("", None))
     for name, x in arrays.items():
-        found = backend_of(x)
-        if found is None or not found.owns(x):
+        own = found[name]
+        if own is None:
+            others = "" if backend is None else f" beside {first}, a {backend.name} array"
+            fix = "Pass its .value" if type(x).__module__.startswith("keras.") else "Convert it to an array"
             raise TypeError(
                 f"{name} must be a dense array of NumPy, PyTorch, JAX, TensorFlow or another Array API library; "
-                f"received {type(x).__name__}. Convert it first, for example with numpy.asarray."
+                f"received {type(x).__name__}{others}. {fix}."
             )
-        if backend is None:
-            first, backend = name, found
-        elif found is not backend:
+        if not own.owns(x):
             raise TypeError(
-                f"{first} and {name} must be arrays of the same framework; received {short_name(arrays[first])} and "
-                f"{short_name(x)}. Convert one of them."
+                f"{name} must be a dense array; received the {own.name} type {type(x).__name__}, which is sparse, "
+                "ragged, masked or a matrix. Make it a plain dense array."
+            )
+        if backend is not None and own is not backend:
+            raise TypeError(
+                f"{first} and {name} must be arrays of the same framework; received a {backend.name} array and a "
+                f"{own.name} array. Convert one of them."
             )
     assert backend is not None
     return backend

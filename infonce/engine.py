@@ -78,10 +78,12 @@ def solve(
 
 
 def columns(b: Arithmetic, options: Options, inputs: Inputs) -> int | None:
-    """How many candidates a row has, where that is known."""
+    """How many numbers a row of the block holds, where that is known: its logits, and its own negatives' unit rows."""
     in_batch = b.shape(inputs.positive_key)[0] if options.in_batch else 0
     more = 0 if inputs.negative_keys is None else b.shape(inputs.negative_keys)[-2]
-    return None if in_batch is None or more is None else in_batch + more
+    if in_batch is None or more is None:
+        return None
+    return in_batch + more * (b.shape(inputs.negative_keys)[-1] or 1 if options.paired else 1)
 
 
 def value(b: Arithmetic, sides: Sides, block_size: int, symmetric: bool, temperature: Any) -> Any:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from . import checks
+from .losses import Call, preparation
+from .module import prepare_module
 
 
 def value_and_grad(fn: Callable[..., Any]) -> Callable[..., tuple[Any, dict[str, Any]]]:
@@ -18,7 +20,8 @@ def value_and_grad(fn: Callable[..., Any]) -> Callable[..., tuple[Any, dict[str,
     involved: no tape or `.grad` is touched.
 
     Args:
-        fn: `info_nce`, `nt_xent`, an `InfoNCE` object, or a `functools.partial` of one.
+        fn: `info_nce`, `nt_xent`, an `InfoNCE` object of any framework, or a `functools.partial`
+            of one. The object's own temperature counts where it is an array.
 
     Returns:
         A function of the same arguments. The loss is reduced: with `reduction="none"` there is one gradient per row
@@ -43,26 +46,28 @@ def value_and_grad(fn: Callable[..., Any]) -> Callable[..., tuple[Any, dict[str,
 
     @functools.wraps(fn, updated=())
     def compute(*arguments: Any, **keywords: Any) -> tuple[Any, dict[str, Any]]:
-        backend, options, inputs = prepare(*arguments, **keywords)
+        backend, options, inputs, views = prepare(*arguments, **keywords)
         if options.reduction == "none":
             raise ValueError('value_and_grad needs one loss: reduction must be "mean" or "sum"; received "none".')
         wanted = tuple(name for name, x in inputs._asdict().items() if checks.is_array(x))
         loss, gradients = backend.solve(options, inputs, wanted)
-        if options.views:
+        if views:
             rows, xp = gradients.pop("query"), backend.xp
-            n = rows.shape[0] // options.views
-            parts = (rows[i * n : (i + 1) * n, ...] for i in range(options.views))
-            gradients["views"] = tuple(xp.astype(g, view.dtype) for g, view in zip(parts, arguments, strict=True))
+            n = rows.shape[0] // len(views)
+            parts = (rows[i * n : (i + 1) * n, ...] for i in range(len(views)))
+            gradients["views"] = tuple(xp.astype(g, view.dtype) for g, view in zip(parts, views, strict=True))
         return loss, gradients
 
     return compute
 
 
-def _prepare_of(fn: Any) -> Callable[..., Any]:
-    """The checking half of a loss."""
+def _prepare_of(fn: Any) -> Callable[..., Call]:
+    """The checking half of a loss, of an object that holds its options, or of a partial of either."""
     if isinstance(fn, functools.partial):
         return functools.partial(_prepare_of(fn.func), *fn.args, **fn.keywords)
-    prepare = getattr(fn, "prepare", None) or getattr(fn, "__wrapped__", None)
-    if prepare is None or getattr(prepare, "__module__", "").partition(".")[0] != "infonce":
-        raise TypeError(f"value_and_grad takes info_nce, an InfoNCE object or a partial of one; received {fn!r}.")
-    return prepare  # type: ignore[no-any-return]
+    prepare = functools.partial(prepare_module, fn) if hasattr(fn, "loss_options") else preparation(fn)
+    if prepare is None:
+        raise TypeError(
+            f"value_and_grad takes info_nce, nt_xent, an InfoNCE object or a functools.partial of one; received {fn!r}."
+        )
+    return prepare

@@ -19,17 +19,25 @@ class Call(NamedTuple):
     backend: Backend
     options: Options
     inputs: Inputs
+    views: tuple[Any, ...] = ()  # as they were given, where `inputs.query` stacks them
 
 
 def loss(prepare: Callable[P, Call]) -> Callable[P, Any]:
-    """Make a loss of the function that checks its arguments, which stays at hand as `__wrapped__`."""
+    """Make a loss of the function that checks its arguments; `preparation` finds that one again."""
 
     @functools.wraps(prepare)
     def compute(*arguments: P.args, **keywords: P.kwargs) -> Any:
-        backend, options, inputs = prepare(*arguments, **keywords)
-        return backend.loss(options, inputs)
+        call = prepare(*arguments, **keywords)
+        return call.backend.loss(call.options, call.inputs)
 
+    prepare.loss = compute  # type: ignore[attr-defined]
     return compute
+
+
+def preparation(fn: Any) -> Callable[..., Call] | None:
+    """The checking half of one of the losses below; None for any other function, a wrapper of a loss included."""
+    prepare = getattr(fn, "__wrapped__", None)
+    return prepare if getattr(prepare, "loss", None) is fn else None
 
 
 @loss
@@ -109,7 +117,9 @@ def info_nce(
     if not checks.has_negatives(backend, positive_key, negative_keys, in_batch):
         checks.warn_no_negatives(backend, query)
 
-    options = Options(reduction, paired, in_batch, symmetric, normalize, block_size)
+    options = Options(
+        reduction, paired, in_batch, symmetric, normalize, None if block_size is None else int(block_size)
+    )
     return Call(backend, options, Inputs(query, positive_key, negative_keys, temperature))
 
 
@@ -164,11 +174,12 @@ def nt_xent(
         checks.temperature_scalar(backend, temperature)
     else:
         temperature = checks.temperature_number(temperature, compute, backend.compiling(views[0]))
-    if backend.shape(views[0])[0] == 1:
+    if backend.shape(views[0])[0] == 1 and len(views) == 2:  # with more, the other positives are candidates
         checks.warn_no_negatives(backend, views[0])
 
-    xp = backend.xp
+    xp, given = backend.xp, views
     if len({backend.dtype(view) for view in views}) > 1:
         views = tuple(xp.astype(view, getattr(xp, compute)) for view in views)
+    block_size = None if block_size is None else int(block_size)
     options = Options(reduction, normalize=normalize, block_size=block_size, views=len(views))
-    return Call(backend, options, Inputs(xp.concat(views, axis=0), temperature=temperature))
+    return Call(backend, options, Inputs(xp.concat(views, axis=0), temperature=temperature), given)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Unpack
 
 from . import checks
-from .losses import Call, info_nce
+from .losses import Call, info_nce, preparation
 from .typing import LossOptions, NegativeMode, Reduction
 
 
@@ -40,20 +40,22 @@ class InfoNCE:
         negative_mode: NegativeMode = "unpaired",
         **options: Unpack[LossOptions],
     ) -> None:
-        self.temperature = temperature
-        self.options = checked_options(reduction, negative_mode, options)
+        is_array = checks.is_array(temperature)
+        self.temperature = temperature if is_array else checks.temperature_number(temperature, "float64")
+        self.loss_options = checked_options(reduction, negative_mode, options)
 
     def __call__(self, query: Any, positive_key: Any, negative_keys: Any = None) -> Any:
-        return info_nce(query, positive_key, negative_keys, self.temperature, **self.options)
-
-    def prepare(self, query: Any, positive_key: Any, negative_keys: Any = None) -> Call:
-        """The checked call, for `value_and_grad`."""
-        return info_nce.__wrapped__(  # type: ignore[attr-defined, no-any-return]
-            query, positive_key, negative_keys, self.temperature, **self.options
-        )
+        return info_nce(query, positive_key, negative_keys, self.temperature, **self.loss_options)
 
     def __repr__(self) -> str:
-        return f"InfoNCE({described(self.temperature, self.options)})"
+        return f"InfoNCE({described(self.temperature, self.loss_options)})"
+
+
+def prepare_module(module: Any, query: Any, positive_key: Any, negative_keys: Any = None) -> Call:
+    """The checked call of an `InfoNCE` of any framework, for `value_and_grad`."""
+    prepare = preparation(info_nce)
+    assert prepare is not None
+    return prepare(query, positive_key, negative_keys, module.temperature, **dict(module.loss_options))
 
 
 def checked_options(reduction: str, negative_mode: str, options: LossOptions) -> dict[str, Any]:
@@ -69,4 +71,6 @@ def checked_options(reduction: str, negative_mode: str, options: LossOptions) ->
 
 def described(temperature: Any, options: dict[str, Any]) -> str:
     """The options as a user would write them."""
+    if isinstance(temperature, float):
+        temperature = float(f"{temperature:.6g}")  # not the digits that a float32 logarithm leaves
     return ", ".join(f"{name}={value!r}" for name, value in {"temperature": temperature, **options}.items())

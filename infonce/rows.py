@@ -8,7 +8,7 @@ from typing import Any
 Norm = tuple[Any, Any]  # |x| times a power of two, and that power of two: |x| itself may leave the dtype's range
 
 # Per item size: rows beyond the first number, or below its inverse, are scaled by the power of two before squaring.
-EXTREME = {4: (1e10, 2.0**80), 8: (1e100, 2.0**600)}
+EXTREME = {4: (1e15, 2.0**100), 8: (1e100, 2.0**600)}
 
 
 def unit_rows(xp: Any, x: Any) -> tuple[Any, Norm]:

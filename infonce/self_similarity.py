@@ -55,6 +55,8 @@ def visit_bias(b: Arithmetic, rows: Any, block_size: int, views: int, half: Any)
     """What is added to the logits of a visit: -inf where a pair is not of this visit, or of one sample."""
     xp, total = b.xp, b.size(rows)
     samples = total // views
+    if not isinstance(samples, int):
+        samples = xp.maximum(samples, xp.ones_like(samples))  # unknown, and perhaps 0
     ahead = b.ahead(rows, block_size, block_size + half)  # how far the column's row lies ahead of the row
     absent = (ahead <= 0) | (ahead > half) | (ahead % samples == 0)
     zero = xp.astype(xp.zeros_like(ahead), rows.dtype)
@@ -161,6 +163,9 @@ def solve(
     """`engine.solve` for the stacked views in `inputs.query`."""
     xp, dtype = b.xp, compute_dtype(b, inputs)
     unit, norm = sphere(b, inputs.query, dtype, options.normalize)
+    if b.shape(unit)[0] == 0:
+        empty = xp.sum(unit, axis=-1, keepdims=True)
+        return reduced(xp, options, empty), {name: unit if name == "query" else xp.sum(empty) for name in wanted}
     t: Any = inputs.temperature
     t, root = (t, math.sqrt(t)) if isinstance(t, float) else (xp.astype(t, dtype), xp.sqrt(xp.astype(t, dtype)))
     rows = b.shape(unit)[0]

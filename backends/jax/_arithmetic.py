@@ -25,7 +25,7 @@ class JAXArithmetic(Arithmetic):
         return x.shape[0]
 
     def ahead(self, like: Array, rows: int, columns: int) -> Array:
-        return jnp.arange(columns) - jnp.arange(rows)[:, None]
+        return jnp.arange(columns)[None, :] - jnp.arange(rows)[:, None]
 
     def loop(self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Array | None, ...], block: int) -> Any:
         assert rows[0] is not None

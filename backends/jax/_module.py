@@ -45,7 +45,7 @@ class InfoNCE:
 
     log_temperature: Array | None
     number: float | None
-    options: tuple[tuple[str, Any], ...]
+    loss_options: tuple[tuple[str, Any], ...]
 
     def __init__(
         self,
@@ -57,6 +57,7 @@ class InfoNCE:
         **options: Unpack[LossOptions],
     ) -> None:
         number = checks.temperature_number(temperature, "float32")
+        checks.flag("learnable_temperature", learnable_temperature)
         log_temperature = jnp.asarray(math.log(number), jnp.float32) if learnable_temperature else None
         checked = tuple(checked_options(reduction, negative_mode, options).items())
         self._set(log_temperature, None if learnable_temperature else number, checked)
@@ -64,7 +65,7 @@ class InfoNCE:
     def _set(self, log_temperature: Any, number: float | None, options: tuple[tuple[str, Any], ...]) -> None:
         object.__setattr__(self, "log_temperature", log_temperature)
         object.__setattr__(self, "number", number)
-        object.__setattr__(self, "options", options)
+        object.__setattr__(self, "loss_options", options)
 
     @property
     def temperature(self) -> Any:
@@ -72,15 +73,18 @@ class InfoNCE:
         return self.number if self.log_temperature is None else jnp.exp(self.log_temperature)
 
     def __call__(self, query: Array, positive_key: Array, negative_keys: Array | None = None) -> Array:
-        loss: Array = info_nce(query, positive_key, negative_keys, self.temperature, **dict(self.options))
+        loss: Array = info_nce(query, positive_key, negative_keys, self.temperature, **dict(self.loss_options))
         return loss
 
     def __repr__(self) -> str:
-        learnable = "" if self.log_temperature is None else ", learnable_temperature=True"
-        return f"InfoNCE({described(self.temperature, dict(self.options))}{learnable})"
+        if self.log_temperature is None:
+            return f"InfoNCE({described(self.number, dict(self.loss_options))})"
+        # The leaf may be anything while a tree is mapped, so it is shown as it is.
+        options = described(None, dict(self.loss_options)).removeprefix("temperature=None, ")
+        return f"InfoNCE(log_temperature={self.log_temperature!r}, {options}, learnable_temperature=True)"
 
     def tree_flatten_with_keys(self) -> tuple[Any, Any]:
-        return [(GetAttrKey("log_temperature"), self.log_temperature)], (self.number, self.options)
+        return [(GetAttrKey("log_temperature"), self.log_temperature)], (self.number, self.loss_options)
 
     @classmethod
     def tree_unflatten(cls, static: tuple[Any, Any], leaves: Any) -> InfoNCE:

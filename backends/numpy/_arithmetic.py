@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import array_api_compat
 import numpy as np
 
 from infonce.backend import Arithmetic, Body
@@ -32,7 +33,8 @@ class ArrayAPIArithmetic(Arithmetic):
 
     def ahead(self, like: Any, rows: int, columns: int) -> Any:
         xp = self.xp
-        i, j = xp.arange(rows, device=like.device), xp.arange(columns, device=like.device)
+        device = array_api_compat.device(like)
+        i, j = xp.arange(rows, device=device), xp.arange(columns, device=device)
         return xp.expand_dims(j, axis=0) - xp.expand_dims(i, axis=1)
 
     def loop(self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Any, ...], block: int) -> Any:

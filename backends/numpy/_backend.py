@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import array_api_compat
 import numpy as np
 
 from infonce.engine import solve
@@ -21,10 +22,10 @@ class ArrayAPIBackend(ArrayAPIArithmetic):
         self.name = name
 
     def owns(self, x: object) -> bool:
-        return hasattr(x, "__array_namespace__")
+        return array_api_compat.is_array_api_obj(x)
 
     def device(self, x: Any) -> str:
-        return str(x.device)
+        return str(array_api_compat.device(x))
 
     def compiling(self, x: Any) -> bool:
         return False

@@ -11,7 +11,8 @@ import tensorflow as tf
 # The only way to ask whether a tape is open.
 from tensorflow.python.eager.record import could_possibly_record  # type: ignore[import-not-found]
 
-from infonce.engine import compute_dtype, solve
+from infonce.engine import solve
+from infonce.frame import compute_dtype
 from infonce.problem import Inputs, Options
 
 from ._arithmetic import TensorFlowArithmetic

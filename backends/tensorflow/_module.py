@@ -13,6 +13,7 @@ from infonce.module import checked_options, described
 from infonce.typing import LossOptions, NegativeMode, Reduction
 
 
+@keras.saving.register_keras_serializable("infonce")  # type: ignore[untyped-decorator]
 class InfoNCE(keras.layers.Layer):  # type: ignore[misc]
     """The options of `info_nce` as a Keras layer, called `(query, positive_key, negative_keys=None)`.
 
@@ -25,6 +26,9 @@ class InfoNCE(keras.layers.Layer):  # type: ignore[misc]
         negative_mode: As in `info_nce`.
         learnable_temperature: True makes log(t) the trainable weight `log_temperature`, a 0-d float32 variable: t then
             stays positive under any optimiser.
+        name: The layer's name, as in any Keras layer.
+        trainable: As in any Keras layer.
+        dtype: As in any Keras layer; the loss's own dtype is that of its arrays.
         **options: The keyword-only options of `info_nce`.
 
     Raises:
@@ -49,6 +53,9 @@ class InfoNCE(keras.layers.Layer):  # type: ignore[misc]
         negative_mode: NegativeMode = "unpaired",
         *,
         learnable_temperature: bool = False,
+        name: str | None = None,
+        trainable: bool = True,
+        dtype: Any = None,
         **options: Unpack[LossOptions],
     ) -> None:
         if keras.backend.backend() != "tensorflow":
@@ -56,9 +63,10 @@ class InfoNCE(keras.layers.Layer):  # type: ignore[misc]
                 "infonce.tensorflow.InfoNCE needs Keras on its TensorFlow backend; it runs on "
                 f"{keras.backend.backend()}. Set KERAS_BACKEND=tensorflow before keras is imported."
             )
-        super().__init__(autocast=False)
-        self.options = checked_options(reduction, negative_mode, options)
+        super().__init__(name=name, trainable=trainable, dtype=dtype, autocast=False)
+        self.loss_options = checked_options(reduction, negative_mode, options)
         number = checks.temperature_number(temperature, "float32")
+        checks.flag("learnable_temperature", learnable_temperature)
         self._number = None if learnable_temperature else number
         if learnable_temperature:
             self.log_temperature = self.add_weight(
@@ -81,12 +89,25 @@ class InfoNCE(keras.layers.Layer):  # type: ignore[misc]
         ) -> tf.Tensor: ...
 
     def call(self, query: tf.Tensor, positive_key: tf.Tensor, negative_keys: tf.Tensor | None = None) -> tf.Tensor:
-        loss: tf.Tensor = info_nce(query, positive_key, negative_keys, self.temperature, **self.options)
+        loss: tf.Tensor = info_nce(query, positive_key, negative_keys, self.temperature, **self.loss_options)
         return loss
 
     def compute_output_shape(self, query: Any, *_: Any) -> tuple[Any, ...]:
-        return tuple(query[:1]) if self.options["reduction"] == "none" else ()
+        return tuple(query[:1]) if self.loss_options["reduction"] == "none" else ()
+
+    def get_config(self) -> dict[str, Any]:
+        learnable = self._number is None
+        config: dict[str, Any] = super().get_config()
+        return {
+            **config,
+            "temperature": self._as_number(),
+            "learnable_temperature": learnable,
+            **self.loss_options,
+        }
+
+    def _as_number(self) -> float:
+        return math.exp(float(self.log_temperature)) if self._number is None else self._number
 
     def __repr__(self) -> str:
         learnable = ", learnable_temperature=True" if self._number is None else ""
-        return f"InfoNCE({described(float(self.temperature), self.options)}{learnable})"
+        return f"InfoNCE({described(self._as_number(), self.loss_options)}{learnable})"

@@ -31,7 +31,10 @@ class Loss(Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         ctx.options, ctx.wanted, *arrays = inputs
         ctx.number = None if isinstance(arrays[-1], Tensor) else arrays[-1]
-        if ctx.number is not None:
+        if ctx.options.reduction != "none":
+            # Kept for a second derivative to find the error; what needs no gradient may be overwritten, as queues are.
+            arrays = [x if name in ctx.wanted else None for name, x in zip(Inputs._fields, arrays, strict=True)]
+        elif ctx.number is not None:
             arrays[-1] = None
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)

@@ -48,11 +48,12 @@ class InfoNCE(nn.Module):
         **options: Unpack[LossOptions],
     ) -> None:
         super().__init__()
-        self.options = checked_options(reduction, negative_mode, options)
+        self.loss_options = checked_options(reduction, negative_mode, options)
         number = checks.temperature_number(temperature, "float32")
+        checks.flag("learnable_temperature", learnable_temperature)
         self._number = None if learnable_temperature else number
         if learnable_temperature:
-            self.log_temperature = nn.Parameter(torch.tensor(math.log(number)))
+            self.log_temperature = nn.Parameter(torch.tensor(math.log(number), dtype=torch.float32))
 
     @property
     def temperature(self) -> float | Tensor:
@@ -64,9 +65,10 @@ class InfoNCE(nn.Module):
         def __call__(self, query: Tensor, positive_key: Tensor, negative_keys: Tensor | None = None) -> Tensor: ...
 
     def forward(self, query: Tensor, positive_key: Tensor, negative_keys: Tensor | None = None) -> Tensor:
-        loss: Tensor = info_nce(query, positive_key, negative_keys, self.temperature, **self.options)
+        loss: Tensor = info_nce(query, positive_key, negative_keys, self.temperature, **self.loss_options)
         return loss
 
     def extra_repr(self) -> str:
         learnable = ", learnable_temperature=True" if self._number is None else ""
-        return described(float(self.temperature), self.options) + learnable
+        number = math.exp(self.log_temperature.item()) if self._number is None else self._number
+        return described(number, self.loss_options) + learnable
