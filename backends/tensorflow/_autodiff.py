@@ -53,7 +53,34 @@ def tensors(inputs: Inputs) -> tuple[Inputs, tuple[str, ...]]:
     if "temperature" not in wanted:
         number = tf.constant(inputs.temperature, compute_dtype(ARITHMETIC, inputs))
         inputs = inputs._replace(temperature=number)
-    return Inputs(*(x if x is None else tf.convert_to_tensor(x) for x in inputs)), wanted
+    return agreed(Inputs(*(x if x is None else tf.convert_to_tensor(x) for x in inputs))), wanted
+
+
+def agreed(inputs: Inputs) -> Inputs:
+    """The inputs, with sizes that only the run knows checked when it knows them: a broadcast would hide a mismatch.
+
+    XLA drops assertions and knows all sizes, so there the reshape to the query's shape fails.
+    """
+    if tf.executing_eagerly() or all(None not in x.shape for x in inputs if x is not None):
+        return inputs
+    query, positive, negatives, temperature = inputs
+    n, features = tf.shape(query)[0], tf.shape(query)[1]
+    if positive is not None:
+        positive = sized(positive, "positive_key", [n, features])
+    if negatives is not None:
+        rows = n if negatives.shape.rank == 3 else tf.shape(negatives)[0]
+        negatives = sized(negatives, "negative_keys", [rows, *tf.unstack(tf.shape(negatives))[1:-1], features])
+    if temperature.shape.rank > 0:
+        temperature = sized(temperature, "temperature", [n, *temperature.shape[1:]])
+    return Inputs(query, positive, negatives, temperature)
+
+
+def sized(x: Any, name: str, shape: list[Any]) -> Any:
+    message = f"query and {name} must have the same number of rows N and of features D."
+    with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(x), tf.stack(shape), message)]):
+        reshaped = tf.reshape(x, shape)
+    reshaped.set_shape(x.shape)
+    return reshaped
 
 
 @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
