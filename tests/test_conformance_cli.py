@@ -192,3 +192,27 @@ def test_the_module_runs_as_a_command_without_a_terminal() -> None:
     assert done.stderr == ""
     assert "numpy:readonly on cpu in float64: 1 of 1 cases passed" in done.stdout
     assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize("option", ["--json", "--junit"])
+def test_a_report_that_cannot_be_written_is_found_before_the_run(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "there is no folder" in refusal([*QUICK, option, str(tmp_path / "absent" / "report")], capsys)
+
+
+def test_a_reader_that_leaves_early_gets_no_traceback() -> None:
+    command = [sys.executable, "-m", "infonce", "conformance", "--list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        assert run.stderr is not None
+        run.stdout.readline()
+        run.stdout.close()
+        assert "Traceback" not in run.stderr.read()
+
+
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.startswith("infonce-xp ")

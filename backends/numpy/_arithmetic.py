@@ -66,7 +66,7 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         return x
 
     def put(self, x: Any, first_row: int, rows: Any) -> Any:
-        if not np.shares_memory(x, rows, max_work=1):
+        if not np.may_share_memory(x, rows):
             x[first_row : first_row + rows.shape[0]] = rows
         return x
 

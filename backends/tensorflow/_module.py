@@ -13,7 +13,7 @@ from infonce.module import checked_options, described
 from infonce.typing import LossOptions, NegativeMode, Reduction
 
 
-@keras.saving.register_keras_serializable("infonce")  # type: ignore[untyped-decorator]
+@keras.saving.register_keras_serializable("infonce")
 class InfoNCE(keras.layers.Layer):  # type: ignore[misc]
     """The options of `info_nce` as a Keras layer, called `(query, positive_key, negative_keys=None)`.
 

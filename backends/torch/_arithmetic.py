@@ -50,13 +50,13 @@ class TorchArithmetic(Arithmetic):
             outputs.append(out)
         return tuple(None if x[0] is None else torch.cat(x) for x in zip(*outputs, strict=True)), sums
 
-    def exp_shifted(self, x: Tensor, shift: Tensor, weight: Tensor | None = None, keep: bool = False) -> Tensor:
+    def exp_shifted(self, x: Tensor, shift: Tensor, weight: Tensor | None = None, keep: bool = False) -> Any:
         if not self.in_place:
             return super().exp_shifted(x, shift, weight, keep)
         x = torch.sub(x, shift, out=self._buffer(-1, x, x.shape)) if keep else x.sub_(shift)
         return x.exp_() if weight is None else x.exp_().mul_(weight)
 
-    def mask_own(self, x: Tensor, first_row: int) -> Tensor:
+    def mask_own(self, x: Tensor, first_row: int) -> Any:
         if not self.in_place:
             return super().mask_own(x, first_row)
         x.diagonal(first_row).fill_(-math.inf)
@@ -70,10 +70,10 @@ class TorchArithmetic(Arithmetic):
             own.copy_(rows)
         return x
 
-    def add_product(self, total: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
+    def add_product(self, total: Tensor | None, a: Tensor, b: Tensor) -> Any:
         return total.addmm_(a, b) if self.in_place and total is not None else super().add_product(total, a, b)
 
-    def scores(self, rows: Tensor, keys: Tensor, bias: Tensor | None = None, part: int = 0) -> Tensor:
+    def scores(self, rows: Tensor, keys: Tensor, bias: Tensor | None = None, part: int = 0) -> Any:
         if not self.in_place:
             return super().scores(rows, keys, bias, part)
         out = self._buffer(part, rows, (rows.shape[0], keys.shape[0]))
@@ -98,7 +98,7 @@ class TorchArithmetic(Arithmetic):
                 return x / norm, norm
         return super().unit_rows(x)
 
-    def through_unit_rows(self, gradient: Tensor, unit: Tensor, norm: Any) -> Tensor:
+    def through_unit_rows(self, gradient: Tensor, unit: Tensor, norm: Any) -> Any:
         if isinstance(norm, tuple):
             return super().through_unit_rows(gradient, unit, norm)
         along = (unit * gradient).sum(-1, keepdim=True)

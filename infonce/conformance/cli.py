@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,25 @@ required is absent; it is 1 otherwise, and 2 for a wrong command line."""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The `infonce` command; returns its exit code."""
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="infonce", description="InfoNCE losses for every framework.")
+    parser.add_argument("--version", action="version", version=f"infonce-xp {version('infonce-xp')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     conformance = commands.add_parser("conformance", help="judge a loss on this machine", description=DESCRIPTION)
     _add_options(conformance)
     given = parser.parse_args(arguments)
+    for file in (given.json, given.junit):
+        if file and not file.absolute().parent.is_dir():
+            conformance.error(f"{file}: there is no folder {file.absolute().parent}")
     _quiet_frameworks()
     try:
         cases = _cases(given.case)
