@@ -58,6 +58,21 @@ class Arithmetic(Protocol):
         own = self.ahead(x, self.size(x), self.shape(x)[1] or self.size(self.xp.matrix_transpose(x))) == first_row
         return self.xp.where(own, self.xp.full_like(x, -math.inf), x)
 
+    def mask_visit(self, x: Any, total: Any, views: int) -> Any:
+        """`x` of `self_similarity` with -inf where a row's partner is not of its visit, or of the same sample.
+
+        A row's partners are the total // 2 rows ahead of it, cyclically. With an odd number of views the row opposite
+        may be a negative, which both rows of the pair visit: each counts it half.
+        """
+        xp, samples, half = self.xp, total // views, total // 2
+        ahead = self.ahead(x, self.size(x), self.size(x) + half)
+        if not isinstance(samples, int):
+            samples = xp.maximum(samples, xp.ones_like(samples))  # unknown, and perhaps 0
+        absent = (ahead <= 0) | (ahead > half) | (ahead % samples == 0)
+        if views % 2:
+            x = xp.where(~absent & (2 * ahead == total), x + math.log(0.5), x)
+        return xp.where(absent, xp.full_like(x, -math.inf), x)
+
     def put(self, x: Any, first_row: Any, rows: Any) -> Any:
         """`x` with `rows` in place of its own from `first_row` on."""
         ...
@@ -72,10 +87,9 @@ class Arithmetic(Protocol):
 
     # A framework may have faster kernels for these.
 
-    def scores(self, rows: Any, keys: Any, bias: Any = None, part: int = 0) -> Any:
-        """rows @ keys^T + bias; the block before of the same part is lost."""
-        z = self.xp.matmul(rows, self.xp.matrix_transpose(keys))
-        return z if bias is None else z + bias
+    def scores(self, rows: Any, keys: Any, part: int = 0) -> Any:
+        """rows @ keys^T; the block before of the same part is lost."""
+        return self.xp.matmul(rows, self.xp.matrix_transpose(keys))
 
     def add_scaled(self, total: Any, x: Any, scale: Any) -> Any:
         """total + x * scale."""

@@ -18,13 +18,13 @@ def compute_dtype(b: Arithmetic, inputs: Inputs) -> Any:
     return b.xp.float64 if "float64" in names else b.xp.float32
 
 
-def rows_per_block(options: Options, columns: int | None) -> int:
+def rows_per_block(options: Options, columns: int | None, most: int = BLOCK_ROWS) -> int:
     """`block_size`, or as many rows as keep the block of logits in a fixed number of entries."""
     if options.block_size is not None:
         return options.block_size
     if columns is None:
         return UNKNOWN_SHAPE_ROWS
-    return max(1, min(BLOCK_ROWS, BLOCK_ENTRIES // max(1, columns)))
+    return max(1, min(most, BLOCK_ENTRIES // max(1, columns)))
 
 
 def sphere(b: Arithmetic, x: Any, dtype: Any, normalize: bool) -> tuple[Any, Any]:

@@ -21,13 +21,14 @@ from .block import LOWEST, nonzero
 from .frame import compute_dtype, off_sphere, reduced, row_weight, rows_per_block, sphere
 from .problem import Gradients, Inputs, Options
 
+BLOCK_ROWS = 128  # a block scores B (B + R/2) pairs for B R/2 that count
+
 
 class Rows(NamedTuple):
     """All rows, and what every visit needs of them."""
 
     rows: Any  # (R, D): unit rows over sqrt(t)
     cyclic: Any  # (R + R/2, D): the same, and the first half again
-    bias: Any  # (B, B + R/2), for the rows of a block and those ahead: 0 where they are negatives of each other
     views: int
     half: Any  # R // 2
 
@@ -40,38 +41,14 @@ class Positives(NamedTuple):
     softmax: list[Any]  # V - 1 times (R, 1): of row r and row r + k N
 
 
-def all_rows(b: Arithmetic, rows: Any, views: int, block_size: int) -> Rows:
-    total = b.size(rows)
-    half = total // 2
-    bias = visit_bias(b, rows, block_size if b.shape(rows)[0] is None else min(block_size, total), views, half)
-    return Rows(rows, doubled(b, rows, half), bias, views, half)
-
-
 def doubled(b: Arithmetic, x: Any, half: Any) -> Any:
     return b.xp.concat([x, x[:half, ...]], axis=0)
 
 
-def visit_bias(b: Arithmetic, rows: Any, block_size: int, views: int, half: Any) -> Any:
-    """What is added to the logits of a visit: -inf where a pair is not of this visit, or of one sample."""
-    xp, total = b.xp, b.size(rows)
-    samples = total // views
-    if not isinstance(samples, int):
-        samples = xp.maximum(samples, xp.ones_like(samples))  # unknown, and perhaps 0
-    ahead = b.ahead(rows, block_size, block_size + half)  # how far the column's row lies ahead of the row
-    absent = (ahead <= 0) | (ahead > half) | (ahead % samples == 0)
-    zero = xp.astype(xp.zeros_like(ahead), rows.dtype)
-    bias = xp.where(absent, zero - math.inf, zero)
-    if views % 2:
-        # With an odd number of views the row opposite may be a negative: both visit the pair, so each counts it half.
-        bias = xp.where(~absent & (2 * ahead == total), zero + math.log(0.5), bias)
-    return bias
-
-
 def scored(b: Arithmetic, z: Rows, rows: Any, first_row: Any) -> tuple[Any, Any]:
-    """The rows ahead of a block, (B + R/2, D), and the logits against them, (B, B + R/2)."""
-    size = b.size(rows)
-    partners = b.take(z.cyclic, first_row, size + z.half)
-    return partners, b.scores(rows, partners, z.bias[:size, : size + z.half])
+    """The rows ahead of a block, (B + R/2, D), and the logits against them, -inf where a pair is not of this visit."""
+    partners = b.take(z.cyclic, first_row, b.size(rows) + z.half)
+    return partners, b.mask_visit(b.scores(rows, partners), b.size(z.rows), z.views)
 
 
 def negatives(b: Arithmetic, z: Rows, block_size: int) -> Any:
@@ -169,8 +146,9 @@ def solve(
     t: Any = inputs.temperature
     t, root = (t, math.sqrt(t)) if isinstance(t, float) else (xp.astype(t, dtype), xp.sqrt(xp.astype(t, dtype)))
     rows = b.shape(unit)[0]
-    block_size = rows_per_block(options, None if rows is None else rows // 2)
-    z = all_rows(b, unit / root, options.views, block_size)
+    block_size = rows_per_block(options, None if rows is None else rows // 2, most=BLOCK_ROWS)
+    a, half = unit / root, b.size(unit) // 2
+    z = Rows(a, doubled(b, a, half), options.views, half)
     p = positives(b, z)
     lse = negatives(b, z, block_size)
     beyond, p_negative = b.softplus(lse - p.lse)

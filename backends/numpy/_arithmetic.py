@@ -65,6 +65,16 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         np.fill_diagonal(x[:, first_row:], -math.inf)
         return x
 
+    def mask_visit(self, x: Any, total: int, views: int) -> Any:
+        size, half, samples = x.shape[0], total // 2, total // views
+        if views % 2 and total % 2 == 0:
+            np.einsum("ii->i", x[:, half:])[...] += math.log(0.5)
+        for offset in range(samples, half + 1, samples):
+            np.fill_diagonal(x[:, offset : offset + size], -math.inf)
+        x[:, :size][np.tri(size, dtype=bool)] = -math.inf
+        x[:, half:][~np.tri(size, dtype=bool)] = -math.inf
+        return x
+
     def put(self, x: Any, first_row: int, rows: Any) -> Any:
         if not np.may_share_memory(x, rows):
             x[first_row : first_row + rows.shape[0]] = rows

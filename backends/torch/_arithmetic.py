@@ -62,6 +62,19 @@ class TorchArithmetic(Arithmetic):
         x.diagonal(first_row).fill_(-math.inf)
         return x
 
+    def mask_visit(self, x: Tensor, total: int, views: int) -> Any:
+        if not self.in_place:
+            return super().mask_visit(x, total, views)
+        size, half, samples = x.shape[0], total // 2, total // views
+        corner = torch.ones(size, size, dtype=torch.bool, device=x.device)
+        if views % 2 and total % 2 == 0:
+            x.diagonal(half).add_(math.log(0.5))
+        for offset in range(samples, half + 1, samples):
+            x.diagonal(offset).fill_(-math.inf)
+        x[:, :size].masked_fill_(corner.tril(), -math.inf)
+        x[:, half:].masked_fill_(corner.triu(1), -math.inf)
+        return x
+
     def put(self, x: Tensor, first_row: int, rows: Tensor) -> Tensor:
         if not self.in_place:
             return torch.slice_scatter(x, rows, 0, first_row, first_row + rows.shape[0])
@@ -73,11 +86,11 @@ class TorchArithmetic(Arithmetic):
     def add_product(self, total: Tensor | None, a: Tensor, b: Tensor) -> Any:
         return total.addmm_(a, b) if self.in_place and total is not None else super().add_product(total, a, b)
 
-    def scores(self, rows: Tensor, keys: Tensor, bias: Tensor | None = None, part: int = 0) -> Any:
+    def scores(self, rows: Tensor, keys: Tensor, part: int = 0) -> Any:
         if not self.in_place:
-            return super().scores(rows, keys, bias, part)
+            return super().scores(rows, keys, part)
         out = self._buffer(part, rows, (rows.shape[0], keys.shape[0]))
-        return torch.mm(rows, keys.T, out=out) if bias is None else torch.addmm(bias, rows, keys.T, out=out)
+        return torch.mm(rows, keys.T, out=out)
 
     def _buffer(self, part: int, like: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Memory for a block that the next block of the same part writes over: fresh pages cost more than the sums."""
