@@ -123,7 +123,11 @@ class Backend(Arithmetic, Protocol):
     def device(self, x: Any) -> str: ...
 
     def compiling(self, x: Any) -> bool:
-        """Whether a compiler reads this Python code: numbers may then be symbols, and a warning breaks the graph."""
+        """Whether a graph is being built, in which nothing can be said."""
+        ...
+
+    def knows_numbers(self) -> bool:
+        """Whether a Python number is one: torch.compile makes it a symbol, whose value cannot be looked at."""
         ...
 
     def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:

@@ -162,10 +162,10 @@ def shown(shape: Shape) -> str:
     return str(shape).replace("None", "?")
 
 
-def temperature_number(value: Any, compute: str, compiling: bool = False) -> float:
+def temperature_number(value: Any, compute: str, known: bool = True) -> float:
     """A Python or NumPy number as a float; its value is checked here, and only here.
 
-    Inside a graph that is being compiled it is not: a schedule must not compile anew for each value.
+    Where it is not known it is not checked: a schedule must not compile anew for each value.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(
@@ -173,7 +173,7 @@ def temperature_number(value: Any, compute: str, compiling: bool = False) -> flo
             f"framework; received {value!r}."
         )
     number = float(value)
-    if not compiling and not SMALLEST[compute] <= number <= LARGEST[compute]:
+    if known and not SMALLEST[compute] <= number <= LARGEST[compute]:
         raise ValueError(
             f"temperature must be positive, finite and a normal number of {compute}; received {value!r}. "
             "Usual values lie between 0.01 and 1."

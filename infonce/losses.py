@@ -113,7 +113,7 @@ def info_nce(
     if is_array:
         checks.temperature_array(backend, temperature, query)
     else:
-        temperature = checks.temperature_number(temperature, compute, backend.compiling(query))
+        temperature = checks.temperature_number(temperature, compute, backend.knows_numbers())
     if not checks.has_negatives(backend, positive_key, negative_keys, in_batch):
         checks.warn_no_negatives(backend, query)
 
@@ -173,7 +173,7 @@ def nt_xent(
     if is_array:
         checks.temperature_scalar(backend, temperature)
     else:
-        temperature = checks.temperature_number(temperature, compute, backend.compiling(views[0]))
+        temperature = checks.temperature_number(temperature, compute, backend.knows_numbers())
     if backend.shape(views[0])[0] == 1 and len(views) == 2:  # with more, the other positives are candidates
         checks.warn_no_negatives(backend, views[0])
 

@@ -21,7 +21,10 @@ class JAXBackend(JAXArithmetic):
         return ""  # JAX itself moves uncommitted arrays, and names the devices of those it may not move
 
     def compiling(self, x: Array) -> bool:
-        return False
+        return isinstance(x, jax.core.Tracer)
+
+    def knows_numbers(self) -> bool:
+        return True
 
     def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Array, Gradients]:
         loss, gradients = value_and_gradients(options, inputs, wanted)

@@ -30,6 +30,9 @@ class ArrayAPIBackend(ArrayAPIArithmetic):
     def compiling(self, x: Any) -> bool:
         return False
 
+    def knows_numbers(self) -> bool:
+        return True
+
     def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
         loss, gradients = solve(self, options, inputs, wanted)
         return loss, {name: self.xp.astype(g, getattr(inputs, name).dtype) for name, g in gradients.items()}

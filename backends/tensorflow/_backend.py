@@ -22,7 +22,10 @@ class TensorFlowBackend(TensorFlowArithmetic):
         return str(x.device) if tf.executing_eagerly() else ""
 
     def compiling(self, x: Any) -> bool:
-        return False
+        return not tf.executing_eagerly()
+
+    def knows_numbers(self) -> bool:
+        return True
 
     def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
         inputs, _ = tensors(inputs)

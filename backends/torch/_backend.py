@@ -24,6 +24,9 @@ class TorchBackend(TorchArithmetic):
     def compiling(self, x: Tensor) -> bool:
         return torch.compiler.is_compiling()
 
+    def knows_numbers(self) -> bool:
+        return not torch.compiler.is_compiling()
+
     def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Tensor, Gradients]:
         loss, *gradients = compute(options, inputs, wanted)
         return loss, {n: g.to(getattr(inputs, n).dtype) for n, g in zip(wanted, gradients, strict=True)}

@@ -36,7 +36,7 @@ def run(
     """Run the engine unseen by autograd, and without autocast, which would compute a float32 call in bfloat16."""
     arithmetic = TorchArithmetic(in_place=not torch._C._are_functorch_transforms_active())
     device = inputs.query.device.type
-    cast = torch.is_autocast_enabled(device)
+    cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
     with torch.no_grad(), torch.autocast(device, enabled=False) if cast else contextlib.nullcontext():
         loss, gradients = solve(arithmetic, options, inputs, wanted, cotangent)
     return loss, *(gradients[name] for name in wanted)
