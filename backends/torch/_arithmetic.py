@@ -79,7 +79,7 @@ class TorchArithmetic(Arithmetic):
         if not self.in_place:
             return torch.slice_scatter(x, rows, 0, first_row, first_row + rows.shape[0])
         own = x[first_row : first_row + rows.shape[0]]
-        if own.data_ptr() != rows.data_ptr():
+        if not own.is_set_to(rows):
             own.copy_(rows)
         return x
 
