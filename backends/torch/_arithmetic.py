@@ -103,9 +103,8 @@ class TorchArithmetic(Arithmetic):
         return torch.addcmul(total, x, scale)
 
     def unit_rows(self, x: Tensor) -> tuple[Tensor, Any]:
-        # On the CPU a look at the norms waits for nothing: unless one is extreme, its squares were in range. Other
-        # types of tensor may have no values to look at.
-        if self.in_place and type(x) in (Tensor, torch.nn.Parameter) and x.device.type == "cpu" and x.numel() > 0:
+        # On the CPU a look at the norms waits for nothing: unless one is extreme, its squares were in range.
+        if self.in_place and x.device.type == "cpu" and x.numel() > 0:
             norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
             smallest, largest = norm.aminmax()
             if smallest.item() > SAFE and largest.item() < 1 / SAFE:

@@ -34,8 +34,10 @@ def run(
     options: Options, inputs: Inputs, wanted: tuple[str, ...], cotangent: Tensor | None = None
 ) -> tuple[Tensor, ...]:
     """Run the engine unseen by autograd, and without autocast, which would compute a float32 call in bfloat16."""
-    arithmetic = TorchArithmetic(in_place=not torch._C._are_functorch_transforms_active())
     device = inputs.query.device.type
+    # A transform's tensors may hide a batch; a subclass's, or those on the meta device, may hold no values.
+    hidden = torch._C._are_functorch_transforms_active() or device == "meta"
+    arithmetic = TorchArithmetic(in_place=not hidden and type(inputs.query) in (Tensor, torch.nn.Parameter))
     cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
     with torch.no_grad(), torch.autocast(device, enabled=False) if cast else contextlib.nullcontext():
         loss, gradients = solve(arithmetic, options, inputs, wanted, cotangent)

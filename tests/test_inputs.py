@@ -1,0 +1,467 @@
+"""What may be passed: arrays of one framework, dense and floating; everything else is refused in the same words."""
+
+from __future__ import annotations
+
+import fractions
+import pathlib
+import re
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from infonce import InfoNCE, info_nce, nt_xent, value_and_grad
+
+from ._frameworks import AUTODIFF, NAMES, Framework
+from ._frameworks import framework as framework_of
+
+N, D = 4, 3
+QUERY, KEY = np.random.default_rng(0).normal(size=(2, N, D))
+
+Call = Callable[[Callable[..., Any]], Any]  # given a maker of arrays by shape and dtype
+
+
+def bad(error: type[Exception], *words: str, **calls: Call) -> list[tuple[str, Call, type[Exception], tuple[str, ...]]]:
+    return [(name, call, error, words) for name, call in calls.items()]
+
+
+# What is wrong: the error, what its message must hold (the argument, what came, what is allowed and the fix), the call.
+BAD = [
+    *bad(
+        ValueError,
+        *("query", "positive_key", "same number of rows N", "(4, 3)", "(5, 3)"),
+        rows=lambda a: info_nce(a(4, 3), a(5, 3)),
+        rows_of_the_gradient=lambda a: value_and_grad(info_nce)(a(4, 3), a(5, 3)),
+        rows_of_the_object=lambda a: InfoNCE()(a(4, 3), a(5, 3)),
+    ),
+    *bad(
+        ValueError,
+        *("query", "negative_keys", "same number of features D", "(4, 3)", "(6, 2)"),
+        features=lambda a: info_nce(a(4, 3), a(4, 3), a(6, 2)),
+    ),
+    *bad(
+        ValueError,
+        *("negative_keys", "3 dimensions", "(N, K, D)", 'negative_mode="paired"', "(6, 3)"),
+        paired=lambda a: info_nce(a(4, 3), a(4, 3), a(6, 3), negative_mode="paired"),
+    ),
+    *bad(
+        ValueError,
+        *("negative_keys", "2 dimensions", "(M, D)", 'negative_mode="unpaired"', "(4, 6, 3)"),
+        unpaired=lambda a: info_nce(a(4, 3), a(4, 3), a(4, 6, 3)),
+    ),
+    *bad(ValueError, "query", "2 dimensions", "(N, D)", "(3,)", vector=lambda a: info_nce(a(3), a(3))),
+    *bad(ValueError, "query", "at least one feature", "(4, 0)", no_features=lambda a: info_nce(a(4, 0), a(4, 0))),
+    *bad(ValueError, "mean", "query", "(0, 3)", '"sum"', '"none"', no_rows=lambda a: info_nce(a(0, 3), a(0, 3))),
+    *bad(
+        TypeError,
+        *("positive_key", "float16, bfloat16, float32, float64", "received int64", "Cast to float"),
+        integers=lambda a: info_nce(a(4, 3), a(4, 3, dtype="int64")),
+    ),
+    *bad(
+        TypeError,
+        *("negative_keys", "received bool", "Cast to float"),
+        booleans=lambda a: info_nce(a(4, 3), a(4, 3), a(4, 3, dtype="bool")),
+    ),
+    *bad(
+        TypeError,
+        *("query", "received complex64", "real"),
+        complex_numbers=lambda a: info_nce(a(4, 3, dtype="complex64"), a(4, 3)),
+    ),
+    *bad(
+        TypeError,
+        *("positive_key", "dense array", "received list beside query, a FRAMEWORK array", "Convert"),
+        a_list=lambda a: info_nce(a(4, 3), [[1.0, 2.0, 3.0]] * 4),
+    ),
+    *bad(TypeError, "query", "dense array", "received float", number=lambda a: info_nce(1.0, a(4, 3))),
+    *bad(TypeError, "positive_key", "dense array", "received NoneType", none=lambda a: info_nce(a(4, 3), None)),
+    *bad(
+        TypeError,
+        *("positive_key", "dense array", "received the numpy type MaskedArray", "masked", "Make it a plain"),
+        masked=lambda a: info_nce(a(4, 3), np.ma.array(np.ones((4, 3)))),
+    ),
+    *bad(
+        TypeError,
+        *("positive_key", "dense array", "received the numpy type matrix", "Make it a plain"),
+        matrix=lambda a: info_nce(a(4, 3), np.ones((4, 3)).view(np.matrix)),
+    ),
+    *bad(
+        ValueError,
+        *("temperature", "(), (N,) or (N, 1)", "(3,)", "query", "(4, 3)"),
+        temperature_shape=lambda a: info_nce(a(4, 3), a(4, 3), temperature=a(3)),
+    ),
+    *bad(
+        TypeError,
+        *("temperature", "received int32", "Cast to float"),
+        temperature_dtype=lambda a: info_nce(a(4, 3), a(4, 3), temperature=a(4, dtype="int32")),
+    ),
+    *bad(
+        ValueError,
+        *("temperature", "positive", "0.0", "between 0.01 and 1"),
+        temperature_zero=lambda a: info_nce(a(4, 3), a(4, 3), temperature=0.0),
+    ),
+    *bad(
+        ValueError,
+        *("temperature", "normal number of float32", "1e-40"),
+        temperature_subnormal=lambda a: info_nce(a(4, 3, dtype="float32"), a(4, 3, dtype="float32"), temperature=1e-40),
+    ),
+    *bad(
+        TypeError,
+        *("temperature", "number", "'0.1'"),
+        temperature_text=lambda a: info_nce(a(4, 3), a(4, 3), temperature="0.1"),
+    ),
+    *bad(
+        ValueError,
+        *("reduction", "'none', 'mean', 'sum'", "'avg'"),
+        reduction=lambda a: info_nce(a(4, 3), a(4, 3), reduction="avg"),
+    ),
+    *bad(
+        ValueError,
+        *("negative_mode", "paired", "negative_keys", "(N, K, D)", "None"),
+        mode=lambda a: info_nce(a(4, 3), a(4, 3), negative_mode="paired"),
+    ),
+    *bad(
+        ValueError,
+        *("symmetric", "negative_keys", "in_batch=True"),
+        symmetric=lambda a: info_nce(a(4, 3), a(4, 3), a(4, 3), symmetric=True),
+    ),
+    *bad(ValueError, "block_size", "at least 1", "0", block=lambda a: info_nce(a(4, 3), a(4, 3), block_size=0)),
+    *bad(ValueError, "at least two views", "(N, D)", "received 1", one_view=lambda a: nt_xent(a(4, 3))),
+    *bad(
+        ValueError,
+        *("view 1", "view 3", "rows N", "(4, 3)", "(5, 3)"),
+        views=lambda a: nt_xent(a(4, 3), a(4, 3), a(5, 3)),
+        views_of_the_gradient=lambda a: value_and_grad(nt_xent)(a(4, 3), a(4, 3), a(5, 3)),
+    ),
+    *bad(
+        ValueError,
+        *("temperature", "0-d", "(4,)"),
+        temperature_of_views=lambda a: nt_xent(a(4, 3), a(4, 3), temperature=a(4)),
+    ),
+    *bad(
+        ValueError,
+        *("value_and_grad", '"mean" or "sum"', '"none"'),
+        gradient_of_rows=lambda a: value_and_grad(info_nce)(a(4, 3), a(4, 3), reduction="none"),
+    ),
+]
+
+
+def message(name: str, call: Call, error: type[Exception]) -> str:
+    """The message in one framework, with the framework's name blanked."""
+    framework = framework_of(name)
+
+    def array(*shape: int, dtype: str = "float64") -> Any:
+        return framework.array(np.ones(shape), None if dtype == "float64" else dtype)
+
+    with framework.settings(), pytest.raises(error) as caught:
+        call(array)
+    return str(caught.value).replace(f"a {name} array", "a FRAMEWORK array")
+
+
+@pytest.mark.parametrize(("title", "call", "error", "words"), BAD, ids=[title for title, *_ in BAD])
+def test_refused_in_the_same_words_everywhere(
+    title: str, call: Call, error: type[Exception], words: tuple[str, ...]
+) -> None:
+    messages = {name: message(name, call, error) for name in NAMES}
+    assert set(messages.values()) == {messages["numpy"]}
+    text = messages["numpy"]
+    assert [word for word in words if word not in text] == []
+    assert text.endswith(".")
+    assert not re.search(r"<(class|function|module)|array\(|[tT]ensor\(", text), "objects by their short names"
+
+
+@pytest.mark.parametrize("other", NAMES)
+def test_arrays_of_two_frameworks(framework: Framework, other: str) -> None:
+    if other == framework.name:
+        return
+    second = framework_of(other)
+    with second.settings():
+        foreign = second.array(KEY)
+        temperature = second.array(np.asarray(0.1))
+    query, key = framework.array(QUERY), framework.array(KEY)
+    both = rf"must be arrays of the same framework; received a {framework.name} array and a {other} array. Convert"
+    with pytest.raises(TypeError, match=f"^query and positive_key {both}"):
+        info_nce(query, foreign)
+    with pytest.raises(TypeError, match=f"^query and negative_keys {both}"):
+        info_nce(query, key, foreign)
+    with pytest.raises(TypeError, match=f"^query and temperature {both}"):
+        info_nce(query, key, temperature=temperature)
+    with pytest.raises(TypeError, match=f"^view 1 and view 2 {both}"):
+        nt_xent(query, foreign)
+    with pytest.raises(TypeError, match=f"^query and positive_key {both}"):
+        value_and_grad(info_nce)(query, foreign)
+
+
+class Frame:
+    """As a data frame: it can be made an array, and is none."""
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        return np.ones((N, D))
+
+    shape = (N, D)
+    dtypes = (np.float64,) * D
+
+
+def test_what_is_no_array_is_named_by_its_type(framework: Framework) -> None:
+    import scipy.sparse
+
+    key = framework.array(KEY)
+    for wrong in (Frame(), scipy.sparse.csr_array(np.eye(N, D)), range(3), {"a": 1}, "key", object()):
+        words = (
+            rf"query must be a dense array of .*; received {type(wrong).__name__} beside .*\. Convert it to an array"
+        )
+        with pytest.raises(TypeError, match=words):
+            info_nce(wrong, key)
+        with pytest.raises(TypeError, match=words.replace("query", "view 1", 1)):
+            nt_xent(wrong, key)
+    with pytest.raises(TypeError, match=r"query must be a dense array of .*; received list\. Convert"):
+        info_nce([key], [key])
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta:UserWarning")
+def test_sparse_and_nested_tensors_of_torch() -> None:
+    import torch
+
+    key = torch.ones(N, D)
+    coo = torch.eye(N, D).to_sparse()
+    nested = torch.nested.nested_tensor([torch.ones(2, D), torch.ones(3, D)], layout=torch.jagged)
+    for wrong in (coo, coo.to_sparse_csr(), nested):
+        words = f"must be a dense array; received the torch type {type(wrong).__name__}, which is sparse, ragged"
+        with pytest.raises(TypeError, match=f"^query {words}"):
+            info_nce(wrong, key)
+        with pytest.raises(TypeError, match=f"^positive_key {words}"):
+            info_nce(key, wrong)
+
+
+def test_ragged_and_sparse_tensors_of_tensorflow() -> None:
+    import tensorflow as tf
+
+    key = tf.ones((N, D))
+    for wrong in (
+        tf.ragged.constant([[1.0], [1.0, 2.0]]),
+        tf.sparse.from_dense(tf.eye(N, D)),
+        tf.IndexedSlices(key, [0]),
+    ):
+        with pytest.raises(TypeError, match=f"received the tensorflow type {type(wrong).__name__}, which is sparse"):
+            info_nce(wrong, key)
+
+
+def test_sparse_matrices_of_jax() -> None:
+    import jax.numpy as jnp
+    from jax.experimental import sparse
+
+    with pytest.raises(TypeError, match=r"query must be a dense array; received the jax type BCOO"):
+        info_nce(sparse.BCOO.fromdense(jnp.eye(N, D)), jnp.ones((N, D)))
+
+
+def test_two_devices_are_named() -> None:
+    import torch
+
+    here, there = torch.ones(N, D), torch.ones(N, D, device="meta")
+    same = "must be on the same device; received cpu and meta. Move one of them."
+    with pytest.raises(ValueError, match=f"^query and positive_key {same}"):
+        info_nce(here, there)
+    with pytest.raises(ValueError, match=f"^query and negative_keys {same}"):
+        info_nce(here, here, there)
+    with pytest.raises(ValueError, match=f"^query and temperature {same}"):
+        info_nce(here, here, temperature=torch.ones(N, device="meta"))
+    with pytest.raises(ValueError, match=f"^view 1 and view 2 {same}"):
+        nt_xent(here, there)
+
+
+@pytest.mark.parametrize("function", [info_nce, nt_xent])
+def test_shapes_without_data(function: Any) -> None:
+    """Meta tensors, fake tensors and jax.eval_shape: the checks and the answer's form need no values."""
+    import jax
+    import torch
+    from torch._subclasses import FakeTensorMode
+
+    meta = [torch.ones(N, D, device="meta", requires_grad=True) for _ in range(2)]
+    assert function(*meta).shape == ()
+    with FakeTensorMode():
+        fake = [torch.ones(N, D, requires_grad=True) for _ in range(2)]
+        assert function(*fake, reduction="none").shape == ((N,) if function is info_nce else (2 * N,))
+    found = jax.eval_shape(function, *[jax.ShapeDtypeStruct((N, D), np.float32)] * 2)
+    assert (found.shape, found.dtype) == ((), np.float32)
+
+
+# What is taken, as what it is.
+
+
+def test_numpy_layouts_subclasses_and_byte_orders(tmp_path: pathlib.Path) -> None:
+    want = info_nce(QUERY, KEY)
+
+    class Mine(np.ndarray[Any, Any]):
+        pass
+
+    stored = np.memmap(tmp_path / "keys", np.float64, "w+", shape=(N, D))
+    stored[:] = KEY
+    read_only = KEY.copy()
+    read_only.flags.writeable = False
+    for key in (
+        KEY.view(Mine),
+        stored,
+        np.memmap(tmp_path / "keys", np.float64, "r", shape=(N, D)),
+        read_only,
+        np.asfortranarray(KEY),
+        np.repeat(KEY, 2, axis=0)[::2],
+        KEY[::-1][::-1],
+    ):
+        assert info_nce(QUERY, key) == want
+        loss, found = value_and_grad(info_nce)(QUERY, key)
+        assert loss == want
+        assert type(found["positive_key"]) is (Mine if isinstance(key, Mine) else np.ndarray)
+        np.testing.assert_allclose(found["positive_key"], value_and_grad(info_nce)(QUERY, KEY)[1]["positive_key"])
+
+
+def test_big_endian_numbers_are_refused_and_named() -> None:
+    swapped = KEY.astype(KEY.dtype.newbyteorder())
+    assert not swapped.dtype.isnative
+    with pytest.raises(TypeError, match=r"positive_key must have a dtype of .*; received >f8\. Cast to float"):
+        info_nce(QUERY, swapped)
+
+
+def test_numbers_as_temperature(framework: Framework) -> None:
+    query, key = framework.array(QUERY), framework.array(KEY)
+    want = framework.values(info_nce(query, key, temperature=0.5))
+    for number in (np.float64(0.5), np.float32(0.5), np.float16(0.5), fractions.Fraction(1, 2)):
+        assert framework.values(info_nce(query, key, temperature=number)) == want
+    one = framework.values(info_nce(query, key, temperature=1.0))
+    for number in (1, np.int64(1), np.uint8(1)):
+        assert framework.values(info_nce(query, key, temperature=number)) == one
+
+
+def test_numpy_number_does_not_promote(framework: Framework) -> None:
+    query, key = framework.array(QUERY, "float32"), framework.array(KEY, "float32")
+    for temperature in (np.float64(0.1), framework.array(np.asarray(0.1)), framework.array(np.full(N, 0.1))):
+        loss, found = value_and_grad(info_nce)(query, key, temperature=temperature)
+        assert framework.dtype(loss) == "float32"
+        assert framework.dtype(info_nce(query, key, temperature=temperature)) == "float32"
+        assert [framework.dtype(found[name]) for name in ("query", "positive_key")] == ["float32"] * 2
+        if "temperature" in found:
+            assert framework.dtype(found["temperature"]) == "float64"
+
+
+def test_subclasses_and_parameters_of_torch() -> None:
+    import torch
+
+    class Mine(torch.Tensor):
+        pass
+
+    query, key = torch.from_numpy(QUERY), torch.from_numpy(KEY)
+    want, gradients = value_and_grad(info_nce)(query, key)
+    parameter = torch.nn.Parameter(query.clone())
+    info_nce(parameter, key).backward()
+    torch.testing.assert_close(parameter.grad, gradients["query"], rtol=0, atol=0)
+    for mine in (query.as_subclass(Mine), query.clone().as_subclass(Mine).requires_grad_()):
+        loss = info_nce(mine, key)
+        assert loss.item() == want.item()
+        if mine.requires_grad:
+            loss.backward()
+            np.testing.assert_array_equal(mine.grad.numpy(), gradients["query"].numpy())
+        both = nt_xent(mine, mine)
+        assert both.item() == nt_xent(query, query).item()
+
+
+@pytest.mark.parametrize("function", [info_nce, nt_xent])
+def test_no_grad_and_inference_mode_of_torch(function: Any) -> None:
+    import torch
+
+    leaves = [torch.from_numpy(x).requires_grad_() for x in (QUERY, KEY)]
+    want = function(*leaves)
+    for context in (torch.no_grad, torch.inference_mode):
+        with context():
+            loss = function(*leaves)
+            assert not loss.requires_grad
+            assert loss.item() == want.item()
+            inside = [leaf * 1.0 for leaf in leaves]
+            assert function(*inside).item() == want.item()
+        assert function(*inside).item() == want.item()  # tensors made in inference mode, used outside
+        loss, found = value_and_grad(function)(*inside)
+        assert loss.item() == want.item()
+        assert not any(g.requires_grad for g in found.get("views", found.values()))
+
+
+def test_variables_of_tensorflow() -> None:
+    import tensorflow as tf
+
+    query, key, t = tf.Variable(QUERY), tf.Variable(KEY), tf.Variable(0.1, dtype=tf.float64)
+    with tf.GradientTape() as tape:
+        loss = info_nce(query, key, temperature=t)
+    gradients = tape.gradient(loss, [query, key, t])
+    want, found = value_and_grad(info_nce)(query, key, temperature=t)
+    assert float(loss) == float(want)
+    assert float(loss) == pytest.approx(float(info_nce(QUERY, KEY)), rel=1e-14)
+    for got, exact in zip(gradients, found.values(), strict=True):
+        np.testing.assert_allclose(got, exact, rtol=1e-13, atol=1e-16)
+    with tf.GradientTape() as tape:
+        loss = nt_xent(query, key, temperature=t)
+    assert all(g is not None for g in tape.gradient(loss, [query, key, t]))
+
+
+def test_unknown_rank_in_a_graph_of_tensorflow_is_refused() -> None:
+    import tensorflow as tf
+
+    traced = tf.function(info_nce, input_signature=[tf.TensorSpec(None, tf.float32)] * 2)
+    with pytest.raises(ValueError, match=r"unknown rank.*tf\.ensure_shape"):
+        traced(tf.ones((N, D)), tf.ones((N, D)))
+
+
+def test_committed_arrays_of_jax_keep_their_device() -> None:
+    import jax
+
+    device = jax.devices("cpu")[0]
+    query, key = (jax.device_put(np.float32(x), device) for x in (QUERY, KEY))
+    assert info_nce(query, key).devices() == {device}
+
+
+# The warning that there is nothing to tell apart.
+
+
+@pytest.mark.parametrize("way", ["info_nce", "nt_xent", "value_and_grad", "no keys"])
+def test_warning_without_negatives_is_the_same_and_points_at_the_caller(framework: Framework, way: str) -> None:
+    one = framework.array(QUERY[:1])
+    ways: dict[str, Callable[[], Any]] = {
+        "info_nce": lambda: info_nce(one, one),
+        "nt_xent": lambda: nt_xent(one, one),
+        "value_and_grad": lambda: value_and_grad(info_nce)(one, one)[0],
+        "no keys": lambda: info_nce(one, one, framework.array(np.ones((0, D)))),
+    }
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        loss = ways[way]()
+    assert framework.values(loss) == 0
+    (warning,) = [w for w in caught if issubclass(w.category, UserWarning)]
+    assert str(warning.message) == (
+        "there are no negatives: the loss and its gradients are 0. Pass more than one row, or negative_keys."
+    )
+    assert warning.filename == __file__
+
+
+def test_three_views_of_one_sample_are_worth_no_warning(framework: Framework) -> None:
+    """They tell positives apart: the loss is not 0."""
+    views = [framework.array(x) for x in (QUERY[:1], KEY[:1], QUERY[1:2])]
+    assert float(framework.values(nt_xent(*views))) > 0.1
+
+
+@pytest.mark.parametrize("name", AUTODIFF)
+def test_no_warning_inside_a_graph(name: str) -> None:
+    framework = framework_of(name)
+    with framework.settings():
+        one = framework.array(QUERY[:1])
+        if name == "torch":
+            import torch
+
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", ".*should not be instantiated", DeprecationWarning)
+                loss = torch.compile(info_nce, fullgraph=True, backend="aot_eager")(one, one)
+            assert loss.item() == 0
+        elif name == "jax":
+            import jax
+
+            assert float(jax.jit(info_nce)(one, one)) == 0
+        else:
+            import tensorflow as tf
+
+            assert float(tf.function(info_nce)(one, one)) == 0

@@ -1,0 +1,158 @@
+"""No array of N x M elements is ever made, in any framework: checked by what each of them can be asked."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from infonce import info_nce, nt_xent, value_and_grad
+
+ROWS, FEATURES, BLOCK = 512, 4, 16
+LIMIT = 4 * BLOCK * ROWS  # elements: the widest block has 3/2 of BLOCK * 2 ROWS, all logits 32 times BLOCK * ROWS
+CALLS: dict[str, tuple[Any, int, dict[str, Any]]] = {
+    "in-batch": (info_nce, 2, {}),
+    "rows": (info_nce, 2, {"reduction": "none"}),
+    "symmetric": (info_nce, 2, {"symmetric": True}),
+    "in-batch and unpaired": (info_nce, 3, {"in_batch": True}),
+    "nt_xent": (nt_xent, 2, {}),
+    "nt_xent of three": (nt_xent, 3, {}),
+}
+RNG = np.random.default_rng(0)
+
+
+def call(name: str) -> Callable[..., Any]:
+    function, _, options = CALLS[name]
+    return lambda *arrays: function(*arrays, temperature=0.2, block_size=BLOCK, **options)
+
+
+def inputs(name: str) -> list[Any]:
+    return [RNG.normal(size=(ROWS, FEATURES)).astype(np.float32) for _ in range(CALLS[name][1])]
+
+
+@pytest.mark.parametrize(
+    ("function", "options"),
+    [(info_nce, {}), (info_nce, {"symmetric": True}), (nt_xent, {})],
+    ids=["one direction", "symmetric", "nt_xent"],
+)
+def test_numpy_peak_is_a_few_blocks(function: Any, options: dict[str, Any]) -> None:
+    rows, block = 6000, 64
+    query, key = (RNG.normal(size=(rows, 8)).astype(np.float32) for _ in range(2))
+    columns = 2 * rows if function is nt_xent else rows
+    peak = peak_of(lambda: value_and_grad(function)(query, key, temperature=0.2, block_size=block, **options))
+    assert peak < 4 * block * columns * 4 + 16 * query.nbytes < columns * columns * 4 / 9
+
+
+def test_numpy_peak_grows_linearly() -> None:
+    peaks = []
+    for rows in (2000, 4000):
+        query, key = (RNG.normal(size=(rows, 8)).astype(np.float32) for _ in range(2))
+        peaks.append(peak_of(lambda q=query, k=key: value_and_grad(info_nce)(q, k, block_size=32)))  # type: ignore[misc]
+    assert peaks[1] < 2.2 * peaks[0]
+
+
+def peak_of(fn: Callable[[], Any]) -> int:
+    """The bytes that NumPy held at most while `fn` ran."""
+    tracemalloc.start()
+    try:
+        fn()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def largest_in_torch(fn: Callable[..., Any], arrays: list[Any], *, functional: bool = False) -> int:
+    """The most elements of any tensor that an operation returns, forward and backward."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Largest(TorchDispatchMode):
+        elements = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            found = func(*args, **(kwargs or {}))
+            for x in found if isinstance(found, tuple | list) else (found,):
+                if isinstance(x, torch.Tensor):
+                    self.elements = max(self.elements, x.numel())
+            return found
+
+    leaves = [torch.from_numpy(x).requires_grad_() for x in arrays]
+    with Largest() as seen:
+        if functional:
+            torch.func.grad(lambda *x: fn(*x).sum(), tuple(range(len(leaves))))(*leaves)
+        else:
+            fn(*leaves).sum().backward()
+    return seen.elements
+
+
+def largest_in_torch_func(fn: Callable[..., Any], arrays: list[Any]) -> int:
+    return largest_in_torch(fn, arrays, functional=True)
+
+
+def largest_in_jax(fn: Callable[..., Any], arrays: list[Any]) -> int:
+    """The most elements of any value in the program of the gradient, the bodies of its loops included."""
+    import jax
+
+    def largest(jaxpr: Any) -> int:
+        sizes = [variable.aval.size for equation in jaxpr.eqns for variable in equation.outvars]
+        return max(sizes + [largest(inner) for equation in jaxpr.eqns for inner in inside(equation)], default=0)
+
+    def inside(equation: Any) -> Iterator[Any]:
+        for value in equation.params.values():
+            for entry in value if isinstance(value, tuple | list) else (value,):
+                found = getattr(entry, "jaxpr", entry)
+                if hasattr(found, "eqns"):
+                    yield found
+
+    step = jax.grad(lambda *x: fn(*x).sum(), tuple(range(len(arrays))))
+    return largest(jax.make_jaxpr(step)(*map(jax.numpy.asarray, arrays)).jaxpr)
+
+
+def largest_in_tensorflow(fn: Callable[..., Any], arrays: list[Any]) -> int:
+    """The most elements of any tensor in the graph of the gradient, the bodies of its loops included."""
+    import tensorflow as tf
+
+    @tf.function
+    def step(*arrays: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(arrays)
+            loss = tf.reduce_sum(fn(*arrays))
+        return tape.gradient(loss, arrays)
+
+    def shapes(graph: Any) -> Iterator[Any]:
+        for operation in graph.get_operations():
+            yield from (output.shape for output in operation.outputs)
+        for function in graph._functions.values():
+            if getattr(function, "graph", None) is not None:
+                yield from shapes(function.graph)
+
+    graph = step.get_concrete_function(*map(tf.constant, arrays)).graph
+    known = [shape.num_elements() for shape in shapes(graph) if shape.rank is not None and None not in shape]
+    return int(max(known))
+
+
+LARGEST = {
+    "torch": largest_in_torch,
+    "torch.func": largest_in_torch_func,
+    "jax": largest_in_jax,
+    "tensorflow": largest_in_tensorflow,
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("way", LARGEST)
+def test_nothing_has_the_size_of_the_logits(way: str, name: str) -> None:
+    # More than the gradients alone have: the blocks are seen.
+    assert BLOCK * ROWS <= LARGEST[way](call(name), inputs(name)) <= LIMIT
+
+
+@pytest.mark.parametrize("way", LARGEST)
+def test_the_check_can_fail(way: str) -> None:
+    def plain(query: Any, key: Any) -> Any:
+        z = query[:, 0, None] * key[:, 0]
+        return z * z
+
+    assert LARGEST[way](plain, inputs("in-batch")) >= ROWS * ROWS > LIMIT
