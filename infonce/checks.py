@@ -135,7 +135,11 @@ def embeddings(b: Backend, arrays: dict[str, Any], paired: bool, reduction: str)
 def floating(b: Backend, name: str, x: Any) -> str:
     dtype = b.dtype(x)
     if dtype not in FLOATS:
-        fix = "Take a real part or a real embedding" if "complex" in dtype else "Cast to float, for example float32"
+        fix = "Cast to float, for example float32"
+        if "complex" in dtype:
+            fix = "Take a real part or a real embedding"
+        elif dtype.startswith((">", "<")):
+            fix = "Convert it to the machine's byte order, for example with x.astype(x.dtype.newbyteorder('='))"
         raise TypeError(f"{name} must have a dtype of {', '.join(FLOATS)}; received {dtype}. {fix}.")
     return dtype
 
@@ -162,15 +166,15 @@ def shown(shape: Shape) -> str:
     return str(shape).replace("None", "?")
 
 
-def temperature_number(value: Any, compute: str, known: bool = True) -> float:
+def temperature_number(value: Any, compute: str, known: bool = True, shapes: str = "(), (N,) or (N, 1)") -> float:
     """A Python or NumPy number as a float; its value is checked here, and only here.
 
     Where it is not known it is not checked: a schedule must not compile anew for each value.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(
-            "temperature must be a number, or a floating-point array of shape (), (N,) or (N, 1) of the embeddings' "
-            f"framework; received {value!r}."
+            f"temperature must be a number, or a floating-point array of shape {shapes} of the embeddings' framework; "
+            f"received {value!r}."
         )
     number = float(value)
     if known and not SMALLEST[compute] <= number <= LARGEST[compute]:

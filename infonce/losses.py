@@ -173,7 +173,7 @@ def nt_xent(
     if is_array:
         checks.temperature_scalar(backend, temperature)
     else:
-        temperature = checks.temperature_number(temperature, compute, backend.knows_numbers())
+        temperature = checks.temperature_number(temperature, compute, backend.knows_numbers(), "()")
     if backend.shape(views[0])[0] == 1 and len(views) == 2:  # with more, the other positives are candidates
         checks.warn_no_negatives(backend, views[0])
 

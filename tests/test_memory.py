@@ -156,3 +156,25 @@ def test_the_check_can_fail(way: str) -> None:
         return z * z
 
     assert LARGEST[way](plain, inputs("in-batch")) >= ROWS * ROWS > LIMIT
+
+
+def test_tensorflow_knows_the_features_of_every_eager_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It traces for any size once a size has changed; rows of unknown length could not be visited in blocks."""
+    import tensorflow as tf
+
+    from infonce.tensorflow import _autodiff
+
+    seen: list[tuple[int | None, ...]] = []
+    solve = _autodiff.solve
+
+    def watched(arithmetic: Any, options: Any, inputs: Any, *rest: Any) -> Any:
+        seen.append(tuple(inputs.query.shape))
+        return solve(arithmetic, options, inputs, *rest)
+
+    monkeypatch.setattr(_autodiff, "solve", watched)
+    for function in (info_nce, nt_xent):
+        for features in (3, 4, 5, 6):
+            rows = tf.constant(RNG.normal(size=(5, features)))
+            function(rows, rows[::-1], block_size=2, temperature=0.21)  # options that no other test has traced
+    assert seen
+    assert {features for _, features in seen} == {3, 4, 5, 6}

@@ -61,7 +61,9 @@ def _blocks(body: Body, sums: tuple[Any, ...], rows: tuple[Any, ...], block: int
         return body(first, tuple(cut), _restored(flat, sums))
 
     start = _present(sums)
-    form, _ = tf.function(lambda first: run(first, start)).get_concrete_function(SCALAR).structured_outputs
+    form, _ = (
+        tf.function(lambda first: run(first, start), autograph=False).get_concrete_function(SCALAR).structured_outputs
+    )
     stores = [tf.TensorArray(x.dtype, count, element_shape=x.shape) for x in _present(form)]
 
     def step(i: Any, flat: list[Any], stores: list[Any]) -> Any:

@@ -25,15 +25,15 @@ def compute(options: Options, inputs: Inputs, wanted: tuple[str, ...], cotangent
     """The loss and the gradients of `wanted`, in the compute dtype: part of the graph being built, or in its own."""
     if not tf.executing_eagerly():
         return solve(ARITHMETIC, options, inputs, wanted, cotangent)
-    ranks = tuple(x.shape.rank for x in inputs if x is not None)
-    return graph(options, wanted, ranks)(inputs, cotangent)
+    form = tuple((x.shape.rank, None if x.shape.rank == 0 else x.shape[-1]) for x in inputs if x is not None)
+    return graph(options, wanted, form)(inputs, cotangent)
 
 
 @functools.cache
-def graph(options: Options, wanted: tuple[str, ...], ranks: tuple[int, ...]) -> Callable[..., Any]:
+def graph(options: Options, wanted: tuple[str, ...], form: tuple[Any, ...]) -> Callable[..., Any]:
     """The engine as a graph, traced once for its shapes: eager operations cost more than small batches do.
 
-    After a few batch sizes TensorFlow traces for any; the ranks keep it from doing so for any rank.
+    After a few batch sizes TensorFlow traces for any; the ranks and the numbers of features in `form` stay known.
     """
 
     @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator]
