@@ -318,7 +318,7 @@ def test_numpy_layouts_subclasses_and_byte_orders(tmp_path: pathlib.Path) -> Non
 def test_big_endian_numbers_are_refused_and_named() -> None:
     swapped = KEY.astype(KEY.dtype.newbyteorder())
     assert not swapped.dtype.isnative
-    with pytest.raises(TypeError, match=r"positive_key must have a dtype of .*; received >f8\. Convert it to the machine"):
+    with pytest.raises(TypeError, match=r"positive_key must have a dtype of .*; received >f8\. Convert it to"):
         info_nce(QUERY, swapped)
 
 
