@@ -46,17 +46,30 @@ class Arithmetic(Protocol):
         """
         ...
 
-    # The next three work in place where arrays are mutable and no tracer looks on: the argument named first is lost.
+    # The next five work in place where arrays are mutable and no tracer looks on: the argument named first is lost.
 
     def exp_shifted(self, x: Any, shift: Any, weight: Any = None, keep: bool = False) -> Any:
         """exp(x - shift), times `weight`; `x` survives only with `keep`, until the next call with it."""
         e = self.xp.exp(x - shift)
         return e if weight is None else e * weight
 
-    def mask_own(self, x: Any, first_row: Any) -> Any:
-        """`x` with -inf at (i, first_row + i)."""
-        own = self.ahead(x, self.size(x), self.shape(x)[1] or self.size(self.xp.matrix_transpose(x))) == first_row
-        return self.xp.where(own, self.xp.full_like(x, -math.inf), x)
+    def own(self, x: Any, first_row: Any) -> Any:
+        """The entries (i, first_row + i) of `x`, (B, 1)."""
+        xp = self.xp
+        return xp.sum(xp.where(self._is_own(x, first_row), x, xp.zeros_like(x)), axis=-1, keepdims=True)
+
+    def write_own(self, x: Any, first_row: Any, value: Any) -> Any:
+        """`x` with `value`, a number or (B, 1), at (i, first_row + i)."""
+        value = self.xp.full_like(x, value) if isinstance(value, float) else value
+        return self.xp.where(self._is_own(x, first_row), value, x)
+
+    def _is_own(self, x: Any, first_row: Any) -> Any:
+        columns = self.shape(x)[1] or self.size(self.xp.matrix_transpose(x))
+        return self.ahead(x, self.size(x), columns) == first_row
+
+    def leave_out(self, x: Any, absent: Any) -> Any:
+        """`x` with -inf where a candidate is absent."""
+        return self.xp.where(absent, self.xp.full_like(x, -math.inf), x)
 
     def mask_visit(self, x: Any, total: Any, views: int) -> Any:
         """`x` of `self_similarity` with -inf where a row's partner is not of its visit, or of the same sample.
@@ -90,10 +103,6 @@ class Arithmetic(Protocol):
     def scores(self, rows: Any, keys: Any, part: int = 0) -> Any:
         """rows @ keys^T; the block before of the same part is lost."""
         return self.xp.matmul(rows, self.xp.matrix_transpose(keys))
-
-    def add_scaled(self, total: Any, x: Any, scale: Any) -> Any:
-        """total + x * scale."""
-        return total + x * scale
 
     def unit_rows(self, x: Any) -> tuple[Any, Any]:
         return rows.unit_rows(self.xp, x)

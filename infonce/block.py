@@ -1,84 +1,152 @@
-"""One block of rows: its logits, their softmax, its loss and its share of the gradients.
+"""One block of rows: its logits, their exponentials, and the way back from the slopes to both sides.
 
-Per row i, over the candidates j that are not its own positive,
-
-    lse_i = log sum_j exp(z_ij),    L_i = softplus(lse_i - z_i+),    P_i = sigmoid(lse_i - z_i+) = sum_j p_ij,
-
-    dL_i/dz_ij = p_ij = P_i exp(z_ij - lse_i),                       dL_i/dz_i+ = -P_i.
-
-The own positive is scored row by row, and its entry in the block is -inf: nothing cancels, however small the loss.
+Where the batch's own keys are candidates the positive is an entry of the block. It is read, left out as the other
+absent entries are (-inf), and before the products of the gradient its slope is written there.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import operator
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from .backend import Arithmetic
+from .forms import LOWEST
 
-LOWEST = -8.5e37  # a quarter of float32's range: below every logit that can be told apart, and safe to subtract
+ROWS = ("query", "positive", "own", "ids", "negative_ids", "mask", "bias", "temperature")
 
 
 class Sides(NamedTuple):
-    """The two sides of the logit matrix, in the compute dtype; a part of the candidates may be absent (None)."""
+    """The two sides of the logit matrix, in the compute dtype; a part of the candidates may be absent (None).
+
+    `columns` are the batch's keys where they are candidates, then the shared or the own negatives.
+    """
 
     query: Any  # (N, D): unit rows over the temperature
     positive: Any  # (N, D): unit rows
     batch: Any  # (N, D): `positive` again where the batch's own keys are candidates
     shared: Any  # (M, D): unit rows of the negatives that all rows share
     own: Any  # (N, K, D): each row's own negatives, raw: normalised block by block
+    temperature: Any  # a number, a 0-d array or (N, 1)
     normalize: bool
+    margin: float
     may_lack: bool  # whether a row may have no candidate beside its own positive
+    by_row: tuple[bool, ...]  # for each of ROWS, whether a loop cuts it into blocks of rows
+    ids: Any = None  # (N, 1)
+    key_ids: Any = None  # (1, N)
+    negative_ids: Any = None  # (1, M) or (N, K)
+    mask: Any = None  # (1 or N, 1 or columns), True: counts
+    bias: Any = None  # (1 or N, columns)
 
     @property
-    def rows(self) -> tuple[Any, Any, Any]:
+    def rows(self) -> tuple[Any, ...]:
         """What a loop cuts into blocks of rows."""
-        return self.query, self.positive, self.own
+        return tuple(getattr(self, name) if cut else None for name, cut in zip(ROWS, self.by_row, strict=True))
+
+    def at(self, rows: tuple[Any, ...]) -> Sides:
+        """These rows of it."""
+        if rows[0] is self.query:
+            return self
+        return self._replace(**{name: x for name, x in zip(ROWS, rows, strict=True) if x is not None})
 
 
 class Block(NamedTuple):
-    """The rows at hand, and their logits against the batch, the shared and their own candidates, where present."""
+    """The rows at hand, the positives' logits, and those of the remaining negatives: -inf where a candidate left."""
 
-    query: Any  # (B, D)
-    positive: Any  # (B, D)
-    own: Any  # (B, K, D), unit rows
-    own_norm: Any
-    logits: list[Any]
+    sides: Sides
+    first_row: Any
+    positive: Any  # (B, 1)
+    logits: list[Any]  # one for each part that is present: batch, shared or own
+    own: Any = None  # (B, K, D), unit rows
+    own_norm: Any = None
 
 
-def logits(b: Arithmetic, sides: Sides, rows: Sequence[Any], first_row: Any) -> Block:
-    """Score a block of rows against all their candidates; own positives get -inf."""
-    xp, (query, positive, own), norm, z = b.xp, rows, None, []
+def logits(b: Arithmetic, whole: Sides, rows: tuple[Any, ...], first_row: Any) -> Block:
+    """Score a block of rows against all their candidates."""
+    xp, sides = b.xp, whole.at(rows)
+    z, own, norm = [], sides.own, None
     if sides.batch is not None:
-        z.append(b.mask_own(b.scores(query, sides.batch), first_row))
+        z.append(b.scores(sides.query, sides.batch))
     if sides.shared is not None:
-        z.append(b.scores(query, sides.shared, part=1))
+        z.append(b.scores(sides.query, sides.shared, part=1))
     if own is not None:
-        own = xp.astype(own, query.dtype)
+        own = xp.astype(own, sides.query.dtype)
         own, norm = b.unit_rows(own) if sides.normalize else (own, None)
-        z.append(xp.squeeze(xp.matmul(own, xp.expand_dims(query, axis=-1)), axis=-1))
-    return Block(query, positive, own, norm, z)
+        z.append(xp.squeeze(xp.matmul(own, xp.expand_dims(sides.query, axis=-1)), axis=-1))
+    if z and sides.bias is not None:
+        z = [part + bias for part, bias in zip(z, parts(b, sides, sides.bias), strict=True)]
+    if sides.batch is None:
+        positive = xp.sum(sides.query * sides.positive, axis=-1, keepdims=True)
+    else:
+        positive = b.own(z[0], first_row)
+    if sides.margin:
+        positive = positive - sides.margin / sides.temperature
+    if z and (sides.ids is not None or sides.mask is not None):
+        z = [part if out is None else b.leave_out(part, out) for part, out in zip(z, absent(b, sides), strict=True)]
+    if sides.batch is not None:
+        z[0] = b.write_own(z[0], first_row, -math.inf)
+    return Block(sides, first_row, positive, z, own, norm)
 
 
-def positive_logits(xp: Any, block: Block) -> Any:
-    return xp.sum(block.query * block.positive, axis=-1, keepdims=True)
+def parts(b: Arithmetic, sides: Sides, columns: Any) -> list[Any]:
+    """What belongs to each part of the candidates, of an array over all columns, or over one for all."""
+    explicit = sides.shared if sides.shared is not None else sides.own
+    if sides.batch is None or explicit is None:
+        return [columns]
+    if b.shape(columns)[1] == 1:
+        return [columns, columns]
+    n = b.size(sides.batch)
+    return [columns[:, :n], columns[:, n:]]
 
 
-def exponentials(b: Arithmetic, sides: Sides, z: list[Any], like: Any) -> tuple[list[Any], Any, Any]:
-    """exp(z - m) of each part, m the row maximum; the row sums, 1 where there is no candidate; the log-sum-exp."""
+def absent(b: Arithmetic, sides: Sides) -> list[Any]:
+    """Per part, which candidates do not count: masked ones and false negatives."""
+    outs: list[Any] = [None] * ((sides.batch is not None) + (sides.shared is not None or sides.own is not None))
+    if sides.mask is not None:
+        outs = [~part for part in parts(b, sides, sides.mask)]
+    if sides.ids is not None:
+        keys = [] if sides.batch is None else [sides.key_ids]
+        for i, key_ids in enumerate([*keys, sides.negative_ids][: len(outs)]):
+            if key_ids is not None:
+                same = sides.ids == key_ids
+                outs[i] = same if outs[i] is None else outs[i] | same
+    return outs
+
+
+def remaining(xp: Any, z: list[Any]) -> list[Any]:
+    """Which negatives count, as numbers 0 and 1 in the logits' dtype."""
+    return [xp.where(part == -math.inf, xp.zeros_like(part), xp.ones_like(part)) for part in z]
+
+
+def summed(xp: Any, z: list[Any], like: Any, axis: int = -1) -> Any:
+    """The sum over all parts; zeros like `like` without any."""
+    sums = [xp.sum(part, axis=axis, keepdims=True) for part in z]
+    return functools.reduce(operator.add, sums) if sums else xp.zeros_like(like)
+
+
+def exponentials(
+    b: Arithmetic, z: list[Any], powers: tuple[float, ...], may_lack: bool, like: Any
+) -> tuple[list[list[Any]], list[Any], list[Any]]:
+    """For each power c, with m the row maximum of z: exp(c (z - m)) of each part; their row sums; log sum exp(c z).
+
+    A row without candidates has the sum 1 and the logarithm LOWEST. `z` is lost.
+    """
     xp = b.xp
     maxima = [xp.max(part, axis=-1, keepdims=True) for part in z]
-    if sides.may_lack:
+    if may_lack:
         maxima.append(xp.full_like(like, LOWEST))  # finite where there is no candidate
     largest = functools.reduce(xp.maximum, maxima)
-    parts = [b.exp_shifted(part, largest) for part in z]
-    sums = [xp.sum(part, axis=-1, keepdims=True) for part in parts]
-    total = functools.reduce(operator.add, sums) if sums else xp.zeros_like(like)
-    if sides.may_lack:
-        total = nonzero(xp, total)
-    return parts, total, largest + xp.log(total)
+    if powers == (1.0,):
+        e = [[b.exp_shifted(part, largest) for part in z]]
+    else:
+        shifted = [part - largest for part in z]
+        e = [[xp.exp(c * part) for part in shifted] for c in powers]
+    totals = [summed(xp, parts, like) for parts in e]
+    if may_lack:
+        totals = [nonzero(xp, total) for total in totals]
+    lses = [(largest if c == 1 else c * largest) + xp.log(total) for c, total in zip(powers, totals, strict=True)]
+    return e, totals, lses
 
 
 def nonzero(xp: Any, total: Any) -> Any:
@@ -86,34 +154,44 @@ def nonzero(xp: Any, total: Any) -> Any:
     return xp.where(total == 0, xp.ones_like(total), total)
 
 
+def combined(xp: Any, e: list[list[Any]], slopes: list[Any], of_total: Any, counted: list[Any] | None) -> list[Any]:
+    """dL/dz of each part, the own positive's apart: sum_c slope_c e_c, and the same for all that remain."""
+    found = []
+    for i in range(len(e[0])):
+        slope = functools.reduce(operator.add, [s * parts[i] for s, parts in zip(slopes, e, strict=True)])
+        found.append(slope if counted is None else slope + of_total * counted[i])
+    return found
+
+
 def pull(
-    b: Arithmetic, sides: Sides, block: Block, p: list[Any], scale: Any, weight: Any, sums: Any, wanted: frozenset[str]
+    b: Arithmetic, block: Block, p: list[Any], scale: Any, of_positive: Any, sums: Any, wanted: frozenset[str]
 ) -> tuple[tuple[Any, Any, Any], tuple[Any, Any]]:
-    """Carry dL/dz back to both sides: `p * scale` for the candidates, `-weight` for the positive.
+    """Carry dL/dz back to both sides: `p * scale` for the candidates, `of_positive` for the positive.
 
     The scale, one number a row (None: 1), goes into the thin factors of the products and never touches the block.
+    Where the batch's keys are candidates the positive's slope stands in the block already, and `of_positive` is unused.
     Returns the rows' gradients (query, positive, own negatives) and the new sums (batch, shared), None for what is not
     wanted.
     """
-    xp, parts = b.xp, iter(p)
+    xp, rest, sides = b.xp, iter(p), block.sides
     d_batch, d_shared = sums or (None, None)
     d_query = d_positive = d_own = None
     need_query, need_positive, need_negatives = "query" in wanted, "positive_key" in wanted, "negative_keys" in wanted
-    scaled = block.query if scale is None else block.query * scale
+    scaled = sides.query if scale is None else sides.query * scale
     if sides.batch is not None:
-        part = next(parts)
+        part = next(rest)
         if need_query:
             d_query = b.add_product(d_query, part, sides.batch)
         if need_positive:
             d_batch = b.add_product(d_batch, xp.matrix_transpose(part), scaled)
     if sides.shared is not None:
-        part = next(parts)
+        part = next(rest)
         if need_query:
             d_query = b.add_product(d_query, part, sides.shared)
         if need_negatives:
             d_shared = b.add_product(d_shared, xp.matrix_transpose(part), scaled)
     if block.own is not None:
-        part = next(parts)
+        part = next(rest)
         if need_query:
             product = xp.squeeze(xp.matmul(xp.expand_dims(part, axis=-2), block.own), axis=-2)
             d_query = product if d_query is None else d_query + product
@@ -121,12 +199,12 @@ def pull(
             d_own = xp.expand_dims(part, axis=-1) * xp.expand_dims(scaled, axis=-2)
             if sides.normalize:
                 d_own = b.through_unit_rows(d_own, block.own, block.own_norm)
-    minus = -weight
-    if need_query:
-        if d_query is None:
-            d_query = minus * block.positive
-        else:
-            d_query = b.add_scaled(d_query if scale is None else d_query * scale, block.positive, minus)
-    if need_positive:
-        d_positive = minus * block.query
+    if need_query and d_query is not None and scale is not None:
+        d_query = d_query * scale
+    if sides.batch is None:
+        if need_query:
+            own = of_positive * sides.positive
+            d_query = own if d_query is None else d_query + own
+        if need_positive:
+            d_positive = of_positive * sides.query
     return (d_query, d_positive, d_own), (d_batch, d_shared)

@@ -114,7 +114,9 @@ def embeddings(b: Backend, arrays: dict[str, Any], paired: bool, reduction: str)
         own = paired and negatives
         ndim, form = (3, "(N, K, D)") if own else (2, "(M, D)" if negatives else "(N, D)")
         shape = shapes[name]
-        if len(shape) != ndim:
+        if name == "embeddings":
+            several_views(shape)
+        elif len(shape) != ndim:
             hint = f' for negative_mode="{"paired" if paired else "unpaired"}"' if negatives else ""
             raise ValueError(f"{name} must have {ndim} dimensions, {form}{hint}; received shape {shown(shape)}.")
         if shape[-1] == 0:
@@ -132,6 +134,14 @@ def embeddings(b: Backend, arrays: dict[str, Any], paired: bool, reduction: str)
     return compute
 
 
+def several_views(shape: Shape) -> None:
+    if len(shape) not in (2, 3) or (len(shape) == 3 and not shape[1]):
+        raise ValueError(
+            "embeddings must have 2 dimensions, (N, D), or 3, (N, V, D), with a known number V >= 1 of views; received "
+            f"shape {shown(shape)}."
+        )
+
+
 def floating(b: Backend, name: str, x: Any) -> str:
     dtype = b.dtype(x)
     if dtype not in FLOATS:
@@ -144,9 +154,14 @@ def floating(b: Backend, name: str, x: Any) -> str:
     return dtype
 
 
+def fits(size: int | None, other: int | None) -> bool:
+    """Whether two sizes agree, as far as they are known."""
+    return size is None or other is None or size == other
+
+
 def same_size(one: tuple[str, Shape], other: tuple[str, Shape], axis: int, what: str) -> None:
     (name, shape), (other_name, other_shape) = one, other
-    if None not in (shape[axis], other_shape[axis]) and shape[axis] != other_shape[axis]:
+    if not fits(shape[axis], other_shape[axis]):
         raise ValueError(
             f"{name} and {other_name} must have the same number of {what}; received shapes {shown(shape)} and "
             f"{shown(other_shape)}, that is {shape[axis]} and {other_shape[axis]}."
@@ -166,15 +181,15 @@ def shown(shape: Shape) -> str:
     return str(shape).replace("None", "?")
 
 
-def temperature_number(value: Any, compute: str, known: bool = True, shapes: str = "(), (N,) or (N, 1)") -> float:
+def temperature_number(value: Any, compute: str, known: bool = True) -> float:
     """A Python or NumPy number as a float; its value is checked here, and only here.
 
     Where it is not known it is not checked: a schedule must not compile anew for each value.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(
-            f"temperature must be a number, or a floating-point array of shape {shapes} of the embeddings' framework; "
-            f"received {value!r}."
+            "temperature must be a number, or a floating-point array of shape (), (N,) or (N, 1) of the embeddings' "
+            f"framework; received {value!r}."
         )
     number = float(value)
     if known and not SMALLEST[compute] <= number <= LARGEST[compute]:
@@ -185,25 +200,16 @@ def temperature_number(value: Any, compute: str, known: bool = True, shapes: str
     return number
 
 
-def temperature_array(b: Backend, x: Any, query: Any) -> None:
+def temperature_array(b: Backend, x: Any, query: Any, name: str = "query") -> None:
     floating(b, "temperature", x)
     shape, rows = b.shape(x), b.shape(query)[0]
-    fits = len(shape) == 0 or (
-        (len(shape) == 1 or shape[1:] == (1,)) and (None in (shape[0], rows) or shape[0] == rows)
-    )
-    if not fits:
+    if len(shape) > 0 and not ((len(shape) == 1 or shape[1:] == (1,)) and fits(shape[0], rows)):
         raise ValueError(
-            "temperature must be a number or an array of shape (), (N,) or (N, 1), N the rows of query; received "
-            f"shape {shown(shape)} for query of shape {shown(b.shape(query))}."
+            f"temperature must be a number or an array of shape (), (N,) or (N, 1), N the rows of {name}; received "
+            f"shape {shown(shape)} for {name} of shape {shown(b.shape(query))}."
         )
     if len(shape) > 0:
-        same_device(b, ("query", query), ("temperature", x))
-
-
-def temperature_scalar(b: Backend, x: Any) -> None:
-    floating(b, "temperature", x)
-    if len(b.shape(x)) != 0:
-        raise ValueError(f"temperature must be a number or a 0-d array; received shape {shown(b.shape(x))}.")
+        same_device(b, (name, query), ("temperature", x))
 
 
 def has_negatives(b: Backend, positive_key: Any, negative_keys: Any, in_batch: bool) -> bool:

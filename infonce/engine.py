@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import self_similarity
+from . import passes, self_similarity, several, two_directions
 from .backend import Arithmetic
 from .block import Sides
-from .frame import compute_dtype, off_sphere, reduced, row_weight, rows_per_block, sphere
-from .passes import Gradient, one_direction, statistics, two_directions
+from .frame import column, compute_dtype, of_weight, off_sphere, reduced, row_weight, rows_per_block, sphere
+from .passes import Gradient, per_row
 from .problem import Gradients, Inputs, Options
+
+Unit = tuple[Any, Any]  # rows as they are multiplied, and their norms
 
 
 def solve(
@@ -21,60 +23,84 @@ def solve(
     are those of sum(cotangent * loss). Loss and gradients are in the compute dtype.
     """
     if options.views:
-        return self_similarity.solve(b, options, inputs, wanted, cotangent)
-    xp, dtype = b.xp, compute_dtype(b, inputs)
-    query, query_norm = sphere(b, inputs.query, dtype, options.normalize)
-    positive, positive_norm = sphere(b, inputs.positive_key, dtype, options.normalize)
-    negatives, shared, shared_norm = inputs.negative_keys, None, None
+        rows = self_similarity if self_similarity.symmetric(options, inputs) else several
+        return rows.solve(b, options, inputs, wanted, cotangent)
+    sides, units = sides_of(b, options, inputs)
+    weight = None if inputs.weight is None else column(b, inputs.weight, sides.query.dtype)
+    block_size = rows_per_block(options, columns(b, options, inputs))
+    route = two_directions if options.symmetric and sides.batch is not None else passes
+    if not wanted:
+        return reduced(b, options, route.value(b, options, sides, block_size), weight), {}
+
+    w = row_weight(b, options, sides.query, weight, cotangent)
+    needed = frozenset((*wanted, "query") if "temperature" in wanted else wanted)
+    g = route.gradient(b, options, sides, block_size, w, needed)
+    loss = reduced(b, options, g.loss, weight)
+    gradients = gathered(b, inputs, sides, units, g, wanted)
+    if "weight" in wanted:
+        gradients["weight"] = b.xp.squeeze(of_weight(b, options, g.loss, loss, weight, cotangent), axis=-1)
+    return loss, gradients
+
+
+def sides_of(b: Arithmetic, options: Options, inputs: Inputs) -> tuple[Sides, dict[str, Unit]]:
+    """The two sides of the logit matrix, and the unit rows of each input that has some."""
+    xp, dtype, paired = b.xp, compute_dtype(b, inputs), options.paired
+    names = ["query", "positive_key"]
+    negatives = inputs.negative_keys
     if negatives is not None and b.shape(negatives)[-2] == 0:
         negatives = None
-    if negatives is not None and not options.paired:
-        shared, shared_norm = sphere(b, negatives, dtype, options.normalize)
-
-    temperature, per_row = inputs.temperature, None
+    if negatives is not None and not paired:
+        names.append("negative_keys")
+    units = {name: sphere(b, getattr(inputs, name), dtype, options.normalize) for name in names}
+    (query, _), (positive, _) = units["query"], units["positive_key"]
+    temperature = inputs.temperature
     if not isinstance(temperature, float):
         temperature = xp.astype(temperature, dtype)
         if len(temperature.shape) > 0:
-            temperature = per_row = xp.reshape(temperature, (-1, 1))
+            temperature = xp.reshape(temperature, (-1, 1))
+    batch = positive if options.in_batch and b.shape(positive)[0] != 0 else None
+    explicit = negatives is not None and b.shape(negatives)[-2] is not None
+    ids = negative_ids = mask = bias = None
+    if inputs.ids is not None:
+        ids = xp.reshape(inputs.ids, (-1, 1))
+    if inputs.negative_ids is not None and negatives is not None:
+        negative_ids = as_matrix(xp, inputs.negative_ids)
+    if batch is not None or negatives is not None:
+        mask = None if inputs.mask is None else as_matrix(xp, inputs.mask)
+        bias = None if inputs.bias is None else xp.astype(as_matrix(xp, inputs.bias), dtype)
     sides = Sides(
         query=query / temperature,
         positive=positive,
-        batch=positive if options.in_batch and b.shape(positive)[0] != 0 else None,
-        shared=shared,
-        own=negatives if options.paired else None,
+        batch=batch,
+        shared=units["negative_keys"][0] if "negative_keys" in units else None,
+        own=negatives if paired else None,
+        temperature=temperature,
         normalize=options.normalize,
-        may_lack=(negatives is None or b.shape(negatives)[-2] is None)
-        and (not options.in_batch or b.shape(positive)[0] in (None, 0, 1)),
+        margin=options.margin,
+        may_lack=(
+            ids is not None
+            or mask is not None
+            or (not explicit and (not options.in_batch or b.shape(positive)[0] in (None, 0, 1)))
+        ),
+        by_row=(
+            *(True, True, paired and negatives is not None, ids is not None, paired and negative_ids is not None),
+            *(x is not None and b.shape(x)[0] != 1 for x in (mask, bias)),
+            per_row(temperature),
+        ),
+        ids=ids,
+        key_ids=None if ids is None else xp.matrix_transpose(ids),
+        negative_ids=negative_ids,
+        mask=mask,
+        bias=bias,
     )
-    block_size = rows_per_block(options, columns(b, options, inputs))
-    symmetric = options.symmetric and sides.batch is not None
+    return sides, units
 
-    if not wanted:
-        return reduced(xp, options, value(b, sides, block_size, symmetric, per_row)), {}
 
-    weight = row_weight(b, options, query, cotangent)
-    needed = frozenset((*wanted, "query") if "temperature" in wanted else wanted)
-    if symmetric:
-        g = two_directions(b, sides, block_size, weight, needed, per_row)
-    else:
-        g = one_direction(b, sides, block_size, weight, needed)
-
-    gradients: Gradients = {}
-    if "query" in wanted:
-        gradients["query"] = off_sphere(b, g.query / temperature, query, query_norm)
-    if "positive_key" in wanted:
-        of_positive = g.positive if g.batch is None else g.positive + g.batch
-        gradients["positive_key"] = off_sphere(b, of_positive, positive, positive_norm)
-    if "negative_keys" in wanted:
-        if shared is not None:
-            gradients["negative_keys"] = off_sphere(b, g.shared, shared, shared_norm)
-        elif g.own is not None:
-            gradients["negative_keys"] = g.own
-        else:
-            gradients["negative_keys"] = xp.astype(xp.zeros_like(inputs.negative_keys), dtype)
-    if "temperature" in wanted:
-        gradients["temperature"] = of_temperature(xp, g, sides.query, temperature, inputs.temperature)
-    return reduced(xp, options, g.loss), gradients
+def as_matrix(xp: Any, x: Any) -> Any:
+    """An array of up to two dimensions with those in front that are missing."""
+    for _ in range(2 - len(x.shape)):
+        x = xp.expand_dims(x, axis=0)
+    return x
 
 
 def columns(b: Arithmetic, options: Options, inputs: Inputs) -> int | None:
@@ -86,22 +112,30 @@ def columns(b: Arithmetic, options: Options, inputs: Inputs) -> int | None:
     return in_batch + more * (b.shape(inputs.negative_keys)[-1] or 1 if options.paired else 1)
 
 
-def value(b: Arithmetic, sides: Sides, block_size: int, symmetric: bool, temperature: Any) -> Any:
-    """The loss of every row, (N, 1), by one product."""
-    found = statistics(b, sides, block_size, symmetric, temperature)
-    loss = b.softplus(found.rows - found.positive)[0]
-    if symmetric:
-        of_keys = b.softplus(b.xp.matrix_transpose(found.columns) - found.positive)[0]
-        loss = 0.5 * (loss + of_keys)
-    return loss
-
-
-def of_temperature(xp: Any, g: Gradient, query: Any, temperature: Any, given: Any) -> Any:
-    """dL/dt = -(1/t) sum_j z_ij dL/dz_ij per row, which is q . dL/dq: no visit to the logits."""
-    moment = xp.sum(query * g.query, axis=-1, keepdims=True)
-    if g.row_logits is not None:
-        moment = moment - g.row_logits + xp.matrix_transpose(g.key_logits)
-    if len(given.shape) == 0:
-        return -xp.sum(moment) / temperature
-    moment = -moment / temperature
-    return xp.squeeze(moment, axis=-1) if len(given.shape) == 1 else moment
+def gathered(
+    b: Arithmetic, inputs: Inputs, sides: Sides, units: dict[str, Unit], g: Gradient, wanted: tuple[str, ...]
+) -> Gradients:
+    """The gradients with respect to the raw inputs, those of the weights apart."""
+    xp, t = b.xp, sides.temperature
+    found: Gradients = {}
+    if "query" in wanted:
+        found["query"] = off_sphere(b, g.query / t, *units["query"])
+    if "positive_key" in wanted:
+        found["positive_key"] = off_sphere(b, g.positive if g.batch is None else g.batch, *units["positive_key"])
+    if "negative_keys" in wanted:
+        if g.shared is not None:
+            found["negative_keys"] = off_sphere(b, g.shared, *units["negative_keys"])
+        else:
+            found["negative_keys"] = g.own
+    if "temperature" in wanted:
+        # dL/dt = -(1/t) sum_j s_ij / t dL/dz_ij per row, which is q . dL/dq: no visit to the logits.
+        of_row = -xp.sum(sides.query * g.query, axis=-1, keepdims=True) / t
+        of_row = of_row if g.temperature is None else of_row + g.temperature
+        one_each = len(inputs.temperature.shape)
+        found["temperature"] = xp.sum(of_row) if not one_each else of_row if one_each == 2 else xp.squeeze(of_row, axis=1)
+    if "bias" in wanted:
+        found["bias"] = g.bias if g.bias is None or len(inputs.bias.shape) == 2 else xp.squeeze(g.bias, axis=0)
+    absent = [name for name in wanted if name in found and found[name] is None]
+    for name in absent:  # no candidate at all
+        found[name] = xp.astype(xp.zeros_like(getattr(inputs, name)), sides.query.dtype)
+    return found

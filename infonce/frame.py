@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .backend import Arithmetic
+from .block import nonzero
 from .problem import Inputs, Options
 
 BLOCK_ENTRIES = 1 << 22  # logits held at a time: 16 MB in float32
@@ -37,16 +38,40 @@ def off_sphere(b: Arithmetic, gradient: Any, unit: Any, norm: Any) -> Any:
     return gradient if norm is None else b.through_unit_rows(gradient, unit, norm)
 
 
-def reduced(xp: Any, options: Options, loss: Any) -> Any:
-    if options.reduction == "none":
-        return xp.squeeze(loss, axis=-1)
-    return xp.mean(loss) if options.reduction == "mean" else xp.sum(loss)
+def column(b: Arithmetic, x: Any, dtype: Any) -> Any:
+    """(N,) or (N, 1) as (N, 1) in the compute dtype."""
+    return b.xp.reshape(b.xp.astype(x, dtype), (-1, 1))
 
 
-def row_weight(b: Arithmetic, options: Options, query: Any, cotangent: Any) -> Any:
-    """dL/dL_i of the reduced loss, (N, 1)."""
+def inverse(xp: Any, total: Any) -> Any:
+    """1 / total, and 0 for 0."""
+    return xp.where(total == 0, xp.zeros_like(total), 1 / nonzero(xp, total))
+
+
+def row_weight(b: Arithmetic, options: Options, query: Any, weight: Any, cotangent: Any) -> Any:
+    """dL/dL_i of the reduced loss: a number where all rows are alike, else (N, 1). `weight` is (N, 1) or None."""
     if options.reduction == "none":
-        return b.xp.reshape(b.xp.astype(cotangent, query.dtype), (-1, 1))
-    n = b.size(query) if options.reduction == "mean" else 1
-    column = query[:, :1]
-    return b.xp.full_like(column, 1 / n) if isinstance(n, int) else b.xp.ones_like(column) / b.xp.astype(n, query.dtype)
+        c = column(b, cotangent, query.dtype)
+        return c if weight is None else c * weight
+    if weight is None:
+        n = b.size(query) if options.reduction == "mean" else 1
+        return 1 / n if isinstance(n, int) else 1 / b.xp.astype(n, query.dtype)
+    return weight if options.reduction == "sum" else weight * inverse(b.xp, b.xp.sum(weight))
+
+
+def reduced(b: Arithmetic, options: Options, loss: Any, weight: Any) -> Any:
+    """The loss of all rows, (N, 1), as the caller wants it. `weight` is (N, 1) or None."""
+    xp = b.xp
+    if options.reduction == "none":
+        return xp.squeeze(loss if weight is None else weight * loss, axis=-1)
+    if weight is None:
+        return xp.mean(loss) if options.reduction == "mean" else xp.sum(loss)
+    total = xp.sum(weight * loss)
+    return total if options.reduction == "sum" else total * inverse(xp, xp.sum(weight))
+
+
+def of_weight(b: Arithmetic, options: Options, loss: Any, mean: Any, weight: Any, cotangent: Any) -> Any:
+    """The gradient of the reduced loss with respect to the weights, (N, 1)."""
+    if options.reduction == "none":
+        return loss * column(b, cotangent, loss.dtype)
+    return loss if options.reduction == "sum" else (loss - mean) * inverse(b.xp, b.xp.sum(weight))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import checks
-from .losses import Call, preparation
+from .calls import Call, preparation
 from .module import prepare_module
 
 
@@ -16,11 +16,11 @@ def value_and_grad(fn: Callable[..., Any]) -> Callable[..., tuple[Any, dict[str,
 
     The gradients are exact and analytic, in every framework: a dict from parameter name to an array of the caller's
     framework, in the parameter's own shape and dtype. It holds "query", "positive_key", "negative_keys" where given
-    (for `nt_xent`: "views", a tuple), and "temperature" where that is an array. The framework's autodiff is not
-    involved: no tape or `.grad` is touched.
+    (for `nt_xent`: "views", a tuple; for `sup_con`: "embeddings"), and "temperature", "bias" and "weight" where they
+    are arrays. The framework's autodiff is not involved: no tape or `.grad` is touched.
 
     Args:
-        fn: `info_nce`, `nt_xent`, an `InfoNCE` object of any framework, or a `functools.partial`
+        fn: `info_nce`, `nt_xent`, `sup_con`, an `InfoNCE` object of any framework, or a `functools.partial`
             of one. The object's own temperature counts where it is an array.
 
     Returns:
@@ -46,17 +46,12 @@ def value_and_grad(fn: Callable[..., Any]) -> Callable[..., tuple[Any, dict[str,
 
     @functools.wraps(fn, updated=())
     def compute(*arguments: Any, **keywords: Any) -> tuple[Any, dict[str, Any]]:
-        backend, options, inputs, views = prepare(*arguments, **keywords)
-        if options.reduction == "none":
+        call = prepare(*arguments, **keywords)
+        if call.options.reduction == "none":
             raise ValueError('value_and_grad needs one loss: reduction must be "mean" or "sum"; received "none".')
-        wanted = tuple(name for name, x in inputs._asdict().items() if checks.is_array(x))
-        loss, gradients = backend.solve(options, inputs, wanted)
-        if views:
-            rows, xp = gradients.pop("query"), backend.xp
-            n = rows.shape[0] // len(views)
-            parts = (rows[i * n : (i + 1) * n, ...] for i in range(len(views)))
-            gradients["views"] = tuple(xp.astype(g, view.dtype) for g, view in zip(parts, views, strict=True))
-        return loss, gradients
+        wanted = tuple(name for name, x in call.inputs.differentiable.items() if checks.is_array(x))
+        loss, gradients = call.backend.solve(call.options, call.inputs, wanted)
+        return loss, call.gradients(gradients)
 
     return compute
 
@@ -68,6 +63,7 @@ def _prepare_of(fn: Any) -> Callable[..., Call]:
     prepare = functools.partial(prepare_module, fn) if hasattr(fn, "loss_options") else preparation(fn)
     if prepare is None:
         raise TypeError(
-            f"value_and_grad takes info_nce, nt_xent, an InfoNCE object or a functools.partial of one; received {fn!r}."
+            "value_and_grad takes info_nce, nt_xent, sup_con, an InfoNCE object or a functools.partial of one; received "
+            f"{fn!r}."
         )
     return prepare

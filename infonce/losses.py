@@ -2,42 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple, ParamSpec
+from typing import Any
 
-from . import checks
+from . import checks, family_checks
 from .backend import Backend
+from .calls import Call, loss
 from .problem import Inputs, Options
-
-P = ParamSpec("P")
-
-
-class Call(NamedTuple):
-    """A checked call, ready for the engine."""
-
-    backend: Backend
-    options: Options
-    inputs: Inputs
-    views: tuple[Any, ...] = ()  # as they were given, where `inputs.query` stacks them
-
-
-def loss(prepare: Callable[P, Call]) -> Callable[P, Any]:
-    """Make a loss of the function that checks its arguments; `preparation` finds that one again."""
-
-    @functools.wraps(prepare)
-    def compute(*arguments: P.args, **keywords: P.kwargs) -> Any:
-        call = prepare(*arguments, **keywords)
-        return call.backend.loss(call.options, call.inputs)
-
-    prepare.loss = compute  # type: ignore[attr-defined]
-    return compute
-
-
-def preparation(fn: Any) -> Callable[..., Call] | None:
-    """The checking half of one of the losses below; None for any other function, a wrapper of a loss included."""
-    prepare = getattr(fn, "__wrapped__", None)
-    return prepare if getattr(prepare, "loss", None) is fn else None
 
 
 @loss
@@ -52,6 +22,17 @@ def info_nce(
     symmetric: bool = False,
     normalize: bool = True,
     in_batch: bool | None = None,
+    ids: Any = None,
+    negative_ids: Any = None,
+    mask: Any = None,
+    weight: Any = None,
+    label_smoothing: float = 0.0,
+    margin: float = 0.0,
+    bias: Any = None,
+    decoupled: bool = False,
+    debias: float = 0.0,
+    hardness: float = 0.0,
+    return_metrics: bool = False,
     block_size: int | None = None,
 ) -> Call:
     r"""Return the InfoNCE loss: the cross-entropy of finding each query's positive key among the candidates.
@@ -99,6 +80,8 @@ def info_nce(
         0.3133
     """
     checks.options(reduction, negative_mode, symmetric, normalize, in_batch, block_size)
+    family_checks.numbers(label_smoothing, margin, decoupled, debias, hardness, normalize)
+    checks.flag("return_metrics", return_metrics)
     paired = negative_mode == "paired"
     if in_batch is None:
         in_batch = negative_keys is None
@@ -107,79 +90,55 @@ def info_nce(
     arrays = {"query": query, "positive_key": positive_key}
     if negative_keys is not None:
         arrays["negative_keys"] = negative_keys
+    others = {"ids": ids, "negative_ids": negative_ids, "mask": mask, "weight": weight, "bias": bias}
+    others = {name: x for name, x in others.items() if x is not None}
     is_array = checks.is_array(temperature)
-    backend = checks.find_backend({**arrays, "temperature": temperature} if is_array else arrays)
+    backend = checks.find_backend({**arrays, **others, "temperature": temperature} if is_array else {**arrays, **others})
     compute = checks.embeddings(backend, arrays, paired, reduction)
     if is_array:
         checks.temperature_array(backend, temperature, query)
     else:
         temperature = checks.temperature_number(temperature, compute, backend.knows_numbers())
+    if others:
+        check_others(backend, query, positive_key if in_batch else None, negative_keys, others)
     if not checks.has_negatives(backend, positive_key, negative_keys, in_batch):
         checks.warn_no_negatives(backend, query)
 
     options = Options(
-        reduction, paired, in_batch, symmetric, normalize, None if block_size is None else int(block_size)
+        reduction,
+        None if block_size is None else int(block_size),
+        paired,
+        in_batch,
+        symmetric,
+        normalize,
+        decoupled,
+        measure=return_metrics,
+        label_smoothing=float(label_smoothing),
+        margin=float(margin),
+        debias=float(debias),
+        hardness=float(hardness),
     )
-    return Call(backend, options, Inputs(query, positive_key, negative_keys, temperature))
+    inputs = Inputs(query, positive_key, negative_keys, temperature, bias, weight, ids, negative_ids, mask)
+    return Call(backend, options, inputs)
 
 
-@loss
-def nt_xent(
-    *views: Any,
-    temperature: Any = 0.5,
-    reduction: str = "mean",
-    normalize: bool = True,
-    block_size: int | None = None,
-) -> Call:
-    r"""Return the NT-Xent loss of SimCLR: every row of every view is a query, all other rows are its candidates.
-
-    .. math:: L_i = -\frac{1}{V - 1} \sum_{p \in P(i)} \log \frac{e^{s(z_i, z_p) / t}}{\sum_{j \neq i}
-              e^{s(z_i, z_j) / t}}, \qquad s(x, y) = \frac{x \cdot y}{|x| |y|}
-
-    over the V N rows of all views; P(i) holds the same sample's rows in the other views. Each pair of rows is scored
-    once, so that value and gradient take about two matrix products of V N x V N x D.
-
-    Args:
-        *views: V >= 2 arrays, each (N, D), floating point, of one framework: row i of each is a view of sample i.
-        temperature: t, dimensionless, > 0: a number, or a 0-d array, which gets a gradient.
-        reduction: "mean", "sum", or "none" for the losses of all rows, (V N,), view after view.
-        normalize: As in `info_nce`.
-        block_size: As in `info_nce`.
-
-    Returns:
-        The loss in nats, of the caller's framework and on its device: 0-d, or (V N,). float64 for float64 embeddings,
-        float32 for all others.
-
-    Raises:
-        ValueError: There are fewer than two views, or a shape, a choice, a device or the temperature is wrong.
-        TypeError: A view is no dense floating-point array, or the arrays are of several frameworks.
-
-    References:
-        Chen et al. 2020, A Simple Framework for Contrastive Learning of Visual Representations, arXiv:2002.05709.
-
-    Example:
-        Two orthonormal samples, each its own second view, at t = 1: log(1 + 2 e^-1) = 0.5514.
-
-        >>> import numpy as np
-        >>> from infonce import nt_xent
-        >>> float(np.round(nt_xent(np.eye(2), np.eye(2), temperature=1.0), 4))
-        0.5514
-    """
-    checks.options(reduction, "unpaired", normalize=normalize, block_size=block_size)
-    arrays = checks.views(views)
-    is_array = checks.is_array(temperature)
-    backend = checks.find_backend({**arrays, "temperature": temperature} if is_array else arrays)
-    compute = checks.embeddings(backend, arrays, False, reduction)
-    if is_array:
-        checks.temperature_scalar(backend, temperature)
-    else:
-        temperature = checks.temperature_number(temperature, compute, backend.knows_numbers(), "()")
-    if backend.shape(views[0])[0] == 1 and len(views) == 2:  # with more, the other positives are candidates
-        checks.warn_no_negatives(backend, views[0])
-
-    xp, given = backend.xp, views
-    if len({backend.dtype(view) for view in views}) > 1:
-        views = tuple(xp.astype(view, getattr(xp, compute)) for view in views)
-    block_size = None if block_size is None else int(block_size)
-    options = Options(reduction, normalize=normalize, block_size=block_size, views=len(views))
-    return Call(backend, options, Inputs(xp.concat(views, axis=0), temperature=temperature), given)
+def check_others(b: Backend, query: Any, batch: Any, negatives: Any, arrays: dict[str, Any]) -> None:
+    """Check the arrays beside the embeddings: dtypes, shapes and devices."""
+    rows = b.shape(query)[0]
+    sizes = [b.shape(x)[axis] for x, axis in ((batch, 0), (negatives, -2)) if x is not None]
+    columns = None if None in sizes else sum(size for size in sizes if size is not None)
+    for name, x in arrays.items():
+        checks.same_device(b, ("query", query), (name, x))
+        if name == "ids":
+            family_checks.integers(b, name, x)
+            family_checks.vector(b, name, x, "query", rows)
+        elif name == "negative_ids":
+            family_checks.negative_ids(b, x, arrays.get("ids"), negatives)
+        elif name == "weight":
+            family_checks.rows_of_numbers(b, name, x, "query", rows)
+        elif name == "mask":
+            family_checks.booleans(b, name, x)
+            family_checks.over_columns(b, name, x, rows, columns, broadcast=True)
+        else:
+            checks.floating(b, name, x)
+            family_checks.over_columns(b, name, x, rows, columns, broadcast=False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Unpack
 
 from . import checks
-from .losses import Call, info_nce, preparation
+from .calls import Call, preparation
+from .losses import info_nce
 from .typing import LossOptions, NegativeMode, Reduction
 
 

@@ -1,28 +1,28 @@
-"""The loops over blocks of rows.
-
-All columns of a block of rows are at hand, so one visit completes its softmax, its loss and its gradient
-(`one_direction`). Only a column's softmax needs a pass of its own before (`statistics`, then `two_directions`).
-"""
+"""The loop over blocks of rows: all columns of a row are at hand, so one visit completes its loss and its gradient."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from typing import Any, NamedTuple
 
+from . import forms
 from .backend import Arithmetic
-from .block import LOWEST, Sides, exponentials, logits, nonzero, positive_logits, pull
+from .block import Block, Sides, combined, exponentials, logits, pull, remaining, summed
+from .forms import Slopes, Statistics
+from .problem import Options
 
 
-class Statistics(NamedTuple):
-    """What the losses are closed forms of."""
+class Visit(NamedTuple):
+    """A block's row statistics, and what its slopes are made of."""
 
-    positive: Any  # (N, 1): the positive's logit
-    rows: Any  # (N, 1): log-sum-exp over the row's negatives
-    columns: Any  # (1, N): log-sum-exp over the key's negatives, None in one direction
+    statistics: Statistics
+    exponentials: list[list[Any]]  # for each power, of each part
+    totals: list[Any]  # their row sums
+    counted: list[Any] | None  # 1 where a negative remains, else 0; where the loss needs it
 
 
 class Gradient(NamedTuple):
-    """What a gradient pass gives; None for what is not wanted."""
+    """What a gradient pass gives; None for what is not wanted. Of a weighted sum of the rows' losses."""
 
     loss: Any  # (N, 1)
     query: Any  # (N, D): with respect to Sides.query
@@ -30,101 +30,117 @@ class Gradient(NamedTuple):
     own: Any  # (N, K, D): with respect to the raw rows
     batch: Any  # (N, D)
     shared: Any  # (M, D)
-    # sum of z_ij dL/dz_ij over the key-to-query direction, where each row has its own temperature
-    row_logits: Any = None  # (N, 1)
-    key_logits: Any = None  # (1, N)
+    temperature: Any  # (N, 1): what does not reach it through Sides.query
+    bias: Any  # (1 or N, columns)
 
 
-def statistics(b: Arithmetic, sides: Sides, block_size: int, symmetric: bool, temperature: Any) -> Statistics:
-    """One product: the log-sum-exp of every row and, if `symmetric`, of every column by a running maximum."""
-    xp = b.xp
+def visit(b: Arithmetic, options: Options, block: Block) -> Visit:
+    """The statistics of each row of a block, whose logits are lost."""
+    xp, z = b.xp, block.logits
+    counted = remaining(xp, z) if options.counts else None
+    count = None if counted is None else summed(xp, counted, block.positive)
+    total = summed(xp, finite(xp, z), block.positive) if options.label_smoothing else None
+    e, totals, lses = exponentials(b, z, options.powers, block.sides.may_lack, block.positive)
+    return Visit(Statistics(block.positive, lses, count, total), e, totals, counted)
+
+
+def finite(xp: Any, z: list[Any]) -> list[Any]:
+    """The logits of the negatives that remain, 0 for the others."""
+    return [xp.where(part == -math.inf, xp.zeros_like(part), part) for part in z]
+
+
+def value(b: Arithmetic, options: Options, sides: Sides, block_size: int) -> Any:
+    """One product: the loss of every row, (N, 1)."""
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
-        *cut, t = rows
-        block = logits(b, sides, cut, first_row)
-        positive = positive_logits(xp, block)
-        if symmetric:
-            z = key_logits(xp, block.logits[0], t, temperature)
-            largest, total = sums or (None, None)
-            above = xp.max(z, axis=0, keepdims=True)
-            above = xp.maximum(above, xp.full_like(above, LOWEST) if largest is None else largest)
-            new = xp.sum(b.exp_shifted(z, above, keep=True), axis=0, keepdims=True)
-            sums = (above, new if total is None else total * xp.exp(largest - above) + new)
-        return (positive, exponentials(b, sides, block.logits, positive)[2]), sums if symmetric else ()
+        block = logits(b, sides, rows, first_row)
+        return (forms.loss(b, options, visit(b, options, block).statistics, block.sides.temperature)[0],), ()
 
-    def start() -> tuple[Any, ...]:
-        like = xp.matrix_transpose(sides.positive[:, :1])
-        return (xp.full_like(like, LOWEST), xp.zeros_like(like)) if symmetric else ()
-
-    (positive, lse), sums = b.loop(body, start, (*sides.rows, temperature), block_size)
-    return Statistics(positive, lse, sums[0] + xp.log(nonzero(xp, sums[1])) if symmetric else None)
+    (loss,), _ = b.loop(body, tuple, sides.rows, block_size)
+    return loss
 
 
-def one_direction(b: Arithmetic, sides: Sides, block_size: int, weight: Any, wanted: frozenset[str]) -> Gradient:
-    """Three products: the loss of every row and the gradient of sum(weight * loss); `weight` is (N, 1)."""
+def gradient(
+    b: Arithmetic, options: Options, sides: Sides, block_size: int, weight: Any, wanted: frozenset[str]
+) -> Gradient:
+    """Three products: the loss of every row, and the gradient of sum(weight * loss); `weight` is a number or (N, 1)."""
+    by_row = per_row(weight)
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
         *cut, w = rows
-        block = logits(b, sides, cut, first_row)
-        positive = positive_logits(b.xp, block)
-        p, total, lse = exponentials(b, sides, block.logits, positive)
-        loss, p_negative = b.softplus(lse - positive)
-        w = w * p_negative
-        gradients, sums = pull(b, sides, block, p, w / total, w, sums, wanted)
-        return (loss, *gradients), sums
-
-    rows, sums = b.loop(body, zero_sums(b, sides, wanted), (*sides.rows, weight), block_size)
-    return Gradient(*rows, *sums)
-
-
-def two_directions(
-    b: Arithmetic, sides: Sides, block_size: int, weight: Any, wanted: frozenset[str], temperature: Any
-) -> Gradient:
-    """Four products: as `one_direction`, for the mean of the query-to-key and the key-to-query loss."""
-    xp = b.xp
-    found = statistics(b, sides, block_size, True, temperature)
-    to_key, p_row = b.softplus(found.rows - found.positive)
-    to_query, p_key = b.softplus(xp.matrix_transpose(found.columns) - found.positive)
-    w_row, w_key = 0.5 * weight * p_row, 0.5 * weight * p_key
-    w_column = xp.matrix_transpose(w_key)
-
-    def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
-        *cut, t, lse, w, w_positive = rows
-        block = logits(b, sides, cut, first_row)
-        z = key_logits(xp, block.logits[0], t, temperature)
-        of_keys = b.exp_shifted(z, found.columns, w_column, keep=True)
-        moved: tuple[Any, ...] = ()
-        moved_sum: tuple[Any, ...] = ()
-        if temperature is not None:
-            # The key's temperature scales these entries; z is -inf at the own positive, where of_keys is 0.
-            zg = of_keys * xp.where(of_keys == 0, xp.zeros_like(z), z)
-            moved = (xp.sum(zg, axis=-1, keepdims=True),)
-            column = xp.sum(zg, axis=0, keepdims=True)
-            moved_sum = (column if sums is None else sums[2] + column,)
-            of_keys = of_keys * (t / xp.matrix_transpose(temperature))
-        parts = [b.exp_shifted(part, lse, w) for part in block.logits]
-        parts[0] += of_keys
-        gradients, sums = pull(b, sides, block, parts, None, w_positive, sums and sums[:2], wanted)
-        return (*gradients, *moved), (*sums, *moved_sum)
+        w = w if by_row else weight
+        block = logits(b, sides, tuple(cut), first_row)
+        seen = visit(b, options, block)
+        loss, slopes = forms.loss(b, options, seen.statistics, block.sides.temperature)
+        p, scale = weighted(b, options, block, seen, slopes, w)
+        of_positive = None if sides.batch is not None else w * slopes.positive
+        gradients, new = pull(b, block, p, scale, of_positive, sums and sums[:2], wanted)
+        of_temperature = explicit(options, block.sides, slopes, w) if "temperature" in wanted else None
+        of_bias, bias_sums = pull_bias(b, block, p, scale, sums and sums[2:]) if "bias" in wanted else (None, ())
+        return (loss, *gradients, of_temperature, of_bias), (*new, *bias_sums)
 
     def start() -> tuple[Any, ...]:
-        return (*zero_sums(b, sides, wanted)(), *(() if temperature is None else (xp.zeros_like(w_column),)))
+        return *zero_sums(b, sides, wanted), *(zero_bias(b, sides) if "bias" in wanted else ())
 
-    rows, sums = b.loop(body, start, (*sides.rows, temperature, found.rows, w_row, w_row + w_key), block_size)
-    return Gradient(0.5 * (to_key + to_query), *rows[:3], *sums[:2], *rows[3:], *sums[2:])
-
-
-def key_logits(xp: Any, z: Any, rows: Any, temperature: Any) -> Any:
-    """The block's logits in the key-to-query direction, where key j brings row j's own temperature."""
-    return z if temperature is None else z * (rows / xp.matrix_transpose(temperature))
+    rows, sums = b.loop(body, start, (*sides.rows, weight if by_row else None), block_size)
+    return Gradient(*rows[:4], *sums[:2], rows[4], bias_of(b, rows[5], sums[2:]))
 
 
-def zero_sums(b: Arithmetic, sides: Sides, wanted: frozenset[str]) -> Callable[[], tuple[Any, ...]]:
+def per_row(weight: Any) -> bool:
+    return len(getattr(weight, "shape", ())) > 0
+
+
+def weighted(b: Arithmetic, options: Options, block: Block, seen: Visit, slopes: Slopes, w: Any) -> tuple[Any, Any]:
+    """w dL/dz of each part as (parts, scale): one number a row that multiplies the parts, None for 1."""
+    if len(slopes.lse) == 1 and slopes.total is None and not options.debias:
+        (p,), (total,) = seen.exponentials, seen.totals
+        if block.sides.batch is not None:
+            p[0] = b.write_own(p[0], block.first_row, -total)  # the positive's slope is minus that of all negatives
+        return p, slopes.lse[0] * w / total
+    scales = [w * c * s / total for c, s, total in zip(options.powers, slopes.lse, seen.totals, strict=True)]
+    of_total = None if slopes.total is None else w * slopes.total
+    p = combined(b.xp, seen.exponentials, scales, of_total, seen.counted)
+    if block.sides.batch is not None:
+        p[0] = b.write_own(p[0], block.first_row, w * slopes.positive)
+    return p, None
+
+
+def explicit(options: Options, sides: Sides, slopes: Slopes, w: Any) -> Any:
+    """The slope with respect to the temperature beside that by way of s / t: by the margin, and by the debiasing."""
+    found = slopes.temperature
+    if options.margin:
+        of_margin = slopes.positive * options.margin / (sides.temperature * sides.temperature)
+        found = of_margin if found is None else found + of_margin
+    return None if found is None else w * found
+
+
+def pull_bias(b: Arithmetic, block: Block, p: list[Any], scale: Any, sums: Any) -> tuple[Any, tuple[Any, ...]]:
+    """The gradient of the bias: rows of it where each row has its own, else new sums over the rows for each part."""
+    xp, like = b.xp, block.positive
+    if b.shape(block.sides.bias)[0] != 1:
+        rows = p if scale is None else [part * scale for part in p]
+        return xp.concat(rows, axis=1), ()
+    ones = xp.ones_like(like) if scale is None else scale
+    new = [xp.matmul(xp.matrix_transpose(part), ones) for part in p]
+    return None, tuple(new if not sums else [x + y for x, y in zip(sums, new, strict=True)])
+
+
+def bias_of(b: Arithmetic, rows: Any, sums: tuple[Any, ...]) -> Any:
+    """The gradient of the bias out of either."""
+    return b.xp.matrix_transpose(b.xp.concat(sums, axis=0)) if sums else rows
+
+
+def zero_sums(b: Arithmetic, sides: Sides, wanted: frozenset[str]) -> tuple[Any, Any]:
     """The sums that a gradient pass starts from."""
+    batch = b.xp.zeros_like(sides.batch) if sides.batch is not None and "positive_key" in wanted else None
+    shared = b.xp.zeros_like(sides.shared) if sides.shared is not None and "negative_keys" in wanted else None
+    return batch, shared
 
-    def start() -> tuple[Any, ...]:
-        batch = b.xp.zeros_like(sides.batch) if sides.batch is not None and "positive_key" in wanted else None
-        shared = b.xp.zeros_like(sides.shared) if sides.shared is not None and "negative_keys" in wanted else None
-        return batch, shared
 
-    return start
+def zero_bias(b: Arithmetic, sides: Sides) -> tuple[Any, ...]:
+    xp, keys = b.xp, [x[:, :1] for x in (sides.batch, sides.shared) if x is not None]
+    if b.shape(sides.bias)[0] != 1:
+        return ()
+    if sides.own is not None:
+        keys.append(xp.astype(sides.own[0, :, :1], sides.query.dtype))
+    return tuple(xp.zeros_like(x) for x in keys)

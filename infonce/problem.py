@@ -9,12 +9,27 @@ Gradients = dict[str, Any]  # a gradient by parameter name
 
 
 class Inputs(NamedTuple):
-    """The arrays of one call; those that may carry a gradient are named as the caller named them."""
+    """The arrays of one call, named as the caller named them. `columns` are the batch's keys, then the negatives."""
 
-    query: Any  # (N, D)
+    query: Any  # (N, D); for rows against each other (R, D)
     positive_key: Any = None  # (N, D)
     negative_keys: Any = None  # (M, D), or (N, K, D) when paired
     temperature: Any = 0.1  # a Python float, a 0-d array, (N,) or (N, 1)
+    bias: Any = None  # (columns,), or (1 or N, columns)
+    weight: Any = None  # (N,)
+    # None of these has a gradient.
+    ids: Any = None  # (N,), integers
+    negative_ids: Any = None  # (M,) or (N, K), integers
+    mask: Any = None  # whatever broadcasts to (N, columns), booleans
+    positives: Any = None  # labels (N,), or the weights of row i's positives in row i, (R, R)
+
+    @property
+    def differentiable(self) -> dict[str, Any]:
+        """Those that may carry a gradient."""
+        return dict(zip(DIFFERENTIABLE, self, strict=False))
+
+
+DIFFERENTIABLE = Inputs._fields[:6]
 
 
 @dataclass(frozen=True)
@@ -22,9 +37,28 @@ class Options:
     """What is known without looking at any array: hashable, so that compilers can key on it."""
 
     reduction: str = "mean"
+    block_size: int | None = None
     paired: bool = False
     in_batch: bool = True
     symmetric: bool = False
     normalize: bool = True
-    block_size: int | None = None
-    views: int = 0  # of `query`, stacked: NT-Xent; 0: query against keys
+    decoupled: bool = False
+    exclude_positives: bool = False
+    inside: bool = False  # several positives are averaged inside the logarithm
+    skip_lonely: bool = False  # rows without a positive are left out of the mean
+    measure: bool = False  # what `return_metrics` gives comes with the loss
+    views: int = 0  # of each sample, among the rows of `query`, which are scored against each other; 0: against keys
+    label_smoothing: float = 0.0
+    margin: float = 0.0
+    debias: float = 0.0
+    hardness: float = 0.0
+
+    @property
+    def powers(self) -> tuple[float, ...]:
+        """c of the statistics log sum_j exp(c z_ij) over the negatives j."""
+        return (1 + self.hardness, self.hardness) if self.hardness else (1.0,)
+
+    @property
+    def counts(self) -> bool:
+        """Whether the number of remaining negatives enters the loss."""
+        return bool(self.label_smoothing or self.debias or self.hardness)

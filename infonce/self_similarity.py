@@ -17,8 +17,10 @@ import operator
 from typing import Any, NamedTuple
 
 from .backend import Arithmetic
-from .block import LOWEST, nonzero
+from .block import nonzero
+from .forms import LOWEST
 from .frame import compute_dtype, off_sphere, reduced, row_weight, rows_per_block, sphere
+from .passes import per_row
 from .problem import Gradients, Inputs, Options
 
 BLOCK_ROWS = 128  # a block scores B (B + R/2) pairs for B R/2 that count
@@ -39,6 +41,13 @@ class Positives(NamedTuple):
     loss: Any  # (R, 1): lse_p z_ip - mean_p z_ip
     lse: Any  # (R, 1)
     softmax: list[Any]  # V - 1 times (R, 1): of row r and row r + k N
+
+
+def symmetric(options: Options, inputs: Inputs) -> bool:
+    """Whether the call is plain NT-Xent: z_ij = z_ji, and the loss is the closed form below."""
+    plain = Options(options.reduction, options.block_size, normalize=options.normalize, views=options.views)
+    alike = inputs.weight is None and inputs.ids is None and inputs.positives is None
+    return alike and options == plain and not per_row(inputs.temperature)
 
 
 def doubled(b: Arithmetic, x: Any, half: Any) -> Any:
@@ -137,12 +146,12 @@ def of_positives(b: Arithmetic, z: Rows, p: Positives, weight: Any, p_negative: 
 def solve(
     b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...], cotangent: Any
 ) -> tuple[Any, Gradients]:
-    """`engine.solve` for the stacked views in `inputs.query`."""
+    """`engine.solve` for the rows in `inputs.query`: the stacked views, where nothing breaks the symmetry of z."""
     xp, dtype = b.xp, compute_dtype(b, inputs)
     unit, norm = sphere(b, inputs.query, dtype, options.normalize)
     if b.shape(unit)[0] == 0:
         empty = xp.sum(unit, axis=-1, keepdims=True)
-        return reduced(xp, options, empty), {name: unit if name == "query" else xp.sum(empty) for name in wanted}
+        return reduced(b, options, empty, None), {name: unit if name == "query" else xp.sum(empty) for name in wanted}
     t: Any = inputs.temperature
     t, root = (t, math.sqrt(t)) if isinstance(t, float) else (xp.astype(t, dtype), xp.sqrt(xp.astype(t, dtype)))
     rows = b.shape(unit)[0]
@@ -152,11 +161,11 @@ def solve(
     p = positives(b, z)
     lse = negatives(b, z, block_size)
     beyond, p_negative = b.softplus(lse - p.lse)
-    loss = reduced(xp, options, p.loss + beyond)
+    loss = reduced(b, options, p.loss + beyond, None)
     if not wanted:
         return loss, {}
 
-    weight = row_weight(b, options, unit, cotangent)
+    weight = row_weight(b, options, unit, None, cotangent)
     of_rows = gradient(b, z, block_size, lse, weight * p_negative) + of_positives(b, z, p, weight, p_negative)
     gradients: Gradients = {}
     if "query" in wanted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import mpmath
@@ -12,66 +12,124 @@ import pytest
 
 from infonce.conformance.oracle import info_nce
 
+from ._precise import DIGITS, assert_right, cosine, dot, reduced, row_loss, to_mp
+
+ROWS = 4
 MODES: dict[str, tuple[tuple[int, ...] | None, dict[str, Any]]] = {
     "in-batch": (None, {}),
     "unpaired": ((5,), {}),
-    "paired": ((4, 3), {"negative_mode": "paired"}),
+    "paired": ((ROWS, 3), {"negative_mode": "paired"}),
     "in-batch-unpaired": ((5,), {"in_batch": True}),
-    "in-batch-paired": ((4, 3), {"in_batch": True, "negative_mode": "paired"}),
+    "in-batch-paired": ((ROWS, 3), {"in_batch": True, "negative_mode": "paired"}),
     "symmetric": (None, {"symmetric": True}),
     "symmetric-unpaired": ((5,), {"in_batch": True, "symmetric": True}),
-    "symmetric-paired": ((4, 3), {"in_batch": True, "symmetric": True, "negative_mode": "paired"}),
+    "symmetric-paired": ((ROWS, 3), {"in_batch": True, "symmetric": True, "negative_mode": "paired"}),
 }
 TEMPERATURES = {"number": 0.3, "scalar": np.asarray(0.3), "rows": np.array([0.2, 0.5, 0.3, 0.9])}
+COTANGENT = np.array([0.7, -1.3, 0.0, 2.0])
+ARRAYS = ("weight", "bias")  # options that have a gradient
+OPTIONS: dict[str, tuple[str, ...]] = {  # names of what `option` makes
+    "ids": ("ids",),
+    "mask": ("mask",),
+    "mask-columns": ("mask-columns",),
+    "weight": ("weight",),
+    "smoothing": ("label_smoothing",),
+    "margin": ("margin",),
+    "bias": ("bias",),
+    "bias-rows": ("bias-rows",),
+    "bias-one-row": ("bias-one-row",),
+    "decoupled": ("decoupled",),
+    "debias": ("debias",),
+    "debias-clamped": ("debias-clamped",),
+    "hardness": ("hardness",),
+    "all-but-smoothing": ("ids", "mask", "weight", "margin", "bias", "decoupled", "debias", "hardness"),
+    "all-with-smoothing": ("ids", "mask-columns", "weight", "margin", "bias-rows", "label_smoothing"),
+}
 
 
 def draw(mode: str, seed: int = 0) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     negatives = MODES[mode][0]
-    arrays: dict[str, Any] = {"query": rng.normal(size=(4, 3)), "positive_key": rng.normal(size=(4, 3))}
+    arrays: dict[str, Any] = {"query": rng.normal(size=(ROWS, 3)), "positive_key": rng.normal(size=(ROWS, 3))}
     if negatives is not None:
         arrays["negative_keys"] = rng.normal(size=(*negatives, 3))
     return arrays
 
 
-def precise(arrays: dict[str, Any], options: dict[str, Any], cotangent: Any = None) -> Any:
-    """The textbook formula on arrays of mpmath numbers: -log(exp(z+) / sum exp(z)), no trick at all."""
-    sim = precise_cosine if options.get("normalize", True) else precise_dot
+def option(name: str, mode: str, rng: np.random.Generator) -> dict[str, Any]:
+    """An option's keywords, its arrays drawn for the mode's columns."""
+    negatives, options = MODES[mode]
+    columns = (ROWS if options.get("in_batch", negatives is None) else 0) + (negatives[-1] if negatives else 0)
+    shapes = {"columns": (columns,), "rows": (ROWS, columns), "one-row": (1, columns)}
+    kind, _, shape = name.partition("-")
+    if kind == "ids":
+        ids: dict[str, Any] = {"ids": np.array([7, 3, 7, 1])}
+        return ids if negatives is None else ids | {"negative_ids": rng.integers(0, 8, negatives)}
+    if kind == "mask":
+        mask = rng.random(shapes[shape or "rows"]) < 0.7
+        return {"mask": mask if shape else mask & (np.arange(ROWS) != 1)[:, None]}  # nothing is left to row 1
+    if kind == "bias":
+        return {"bias": rng.normal(size=shapes[shape or "columns"])}
+    if kind == "debias":
+        return {"debias": 0.45 if shape else 0.05}
+    if kind == "weight":
+        return {"weight": rng.uniform(0.2, 2, ROWS)}
+    return {name: {"label_smoothing": 0.2, "margin": 0.15, "decoupled": True, "hardness": 0.7}[name]}
+
+
+def precise(arrays: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    """The loss on arrays of mpmath numbers, pair by pair."""
     query, positive, negatives = arrays["query"], arrays["positive_key"], arrays.get("negative_keys")
+    sim = cosine if options.get("normalize", True) else dot
     t = list(np.broadcast_to(arrays["temperature"], (len(query),)))
     in_batch = options.get("in_batch", negatives is None)
+    ids, negative_ids = options.get("ids"), options.get("negative_ids")
+    width = (len(query) if in_batch else 0) + (0 if negatives is None else negatives.shape[-2])
+    mask = np.broadcast_to(options.get("mask", True), (len(query), width))
+    bias = np.broadcast_to(arrays.get("bias", 0), (len(query), width))
+    if negative_ids is not None:
+        negative_ids = np.broadcast_to(negative_ids, (len(query), negatives.shape[-2]))
+    row_options = {name: options[name] for name in PER_ROW if name in options}
+    margin = options.get("margin", 0)
+
+    def allowed(i: int, j: int) -> bool:
+        return j != i and mask[i, j] and (ids is None or ids[i] != ids[j])
+
     losses = []
     for i, row in enumerate(query):
+        own = (sim(row, positive[i]) - margin) / t[i] + (bias[i, i] if in_batch else 0)
+        others = []
+        if in_batch:
+            others += [sim(row, key) / t[i] + bias[i, j] for j, key in enumerate(positive) if allowed(i, j)]
         explicit = [] if negatives is None else negatives[i] if negatives.ndim == 3 else negatives
-        others = [key for j, key in enumerate(positive) if in_batch and j != i]
-        own = mpmath.exp(sim(row, positive[i]) / t[i])
-        loss = -mpmath.log(own / (own + sum(mpmath.exp(sim(row, key) / t[i]) for key in [*others, *explicit])))
+        for k, key in enumerate(explicit):
+            column = k + (len(query) if in_batch else 0)
+            if mask[i, column] and (negative_ids is None or negative_ids[i, k] != ids[i]):
+                others.append(sim(row, key) / t[i] + bias[i, column])
+        loss = row_loss([(own, 1)], others, t[i], **row_options)
         if options.get("symmetric"):
-            turned = sum(mpmath.exp(sim(other, positive[i]) / t[i]) for other in query)
-            loss = (loss - mpmath.log(own / turned)) / 2
+            turned = [sim(other, positive[i]) / t[i] for j, other in enumerate(query) if allowed(j, i)]
+            own = (sim(row, positive[i]) - margin) / t[i]
+            loss = (loss + row_loss([(own, 1)], turned, t[i], **row_options)) / 2
         losses.append(loss)
-    reduction = options.get("reduction", "mean")
-    if reduction == "none":
-        return losses if cotangent is None else sum(v * loss for v, loss in zip(cotangent, losses, strict=True))
-    return sum(losses) / (len(losses) if reduction == "mean" else 1)
+    return reduced(losses, options.get("reduction", "mean"), arrays.get("weight", [1] * len(losses)))
 
 
-def precise_dot(a: Any, b: Any) -> Any:
-    return mpmath.fsum(x * y for x, y in zip(a, b, strict=True))
+PER_ROW = ("label_smoothing", "decoupled", "debias", "hardness")
 
 
-def precise_cosine(a: Any, b: Any) -> Any:
-    size = mpmath.sqrt(precise_dot(a, a) * precise_dot(b, b))
-    return precise_dot(a, b) / size if size else mpmath.mpf(0)
-
-
-def to_mp(x: Any) -> Any:
-    return np.vectorize(mpmath.mpf, otypes=[object])(np.asarray(x))
+def check(arrays: dict[str, Any], options: dict[str, Any]) -> None:
+    """Value and every gradient of the oracle against 60 digits; a temperature that is a number has none."""
+    cotangent = COTANGENT if options.get("reduction") == "none" else None
+    found = info_nce(**arrays, **options, cotangent=cotangent)
+    arrays = arrays | {name: options[name] for name in ARRAYS if name in options}
+    number = {"temperature": mpmath.mpf(arrays.pop("temperature"))} if isinstance(arrays["temperature"], float) else {}
+    assert_right(found, lambda values: precise({**values, **number}, options), arrays, cotangent)
 
 
 @pytest.fixture(autouse=True)
 def digits() -> Iterator[None]:
-    with mpmath.workdps(60):
+    with mpmath.workdps(DIGITS):
         yield
 
 
@@ -83,27 +141,37 @@ def test_value_and_every_gradient_against_60_digits(
     mode: str, normalize: bool, reduction: str, temperature: str
 ) -> None:
     options = MODES[mode][1] | {"reduction": reduction, "normalize": normalize}
-    arrays = draw(mode) | {"temperature": TEMPERATURES[temperature]}
-    cotangent = np.array([0.7, -1.3, 0.0, 2.0]) if reduction == "none" else None
-    got = info_nce(**arrays, **options, cotangent=cotangent)
+    check(draw(mode) | {"temperature": TEMPERATURES[temperature]}, options)
 
-    exact = {name: to_mp(x) for name, x in arrays.items()}
-    want = np.asarray(precise(exact, options), dtype=float)
-    np.testing.assert_allclose(got.loss, want, rtol=2e-14)
-    names = set(arrays) - ({"temperature"} if temperature == "number" else set())
-    assert set(got.gradients) == names
-    # One random direction of every row at once is as sharp as every entry, and cheap: d/dh at h = 1e-20, error 1e-40.
-    for name in sorted(names):
-        assert got.gradients[name].shape == np.shape(arrays[name])
-        for seed in range(3):
-            direction = np.random.default_rng(seed).normal(size=np.shape(arrays[name]))
-            h = mpmath.mpf(10) ** -20
-            ends = [
-                precise(exact | {name: exact[name] + sign * h * to_mp(direction)}, options, cotangent)
-                for sign in (1, -1)
-            ]
-            want = float((ends[0] - ends[1]) / (2 * h))
-            assert float(np.sum(got.gradients[name] * direction)) == pytest.approx(want, rel=1e-13, abs=1e-14), name
+
+@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("mode", MODES)
+def test_options_against_60_digits(mode: str, name: str) -> None:
+    rng = np.random.default_rng([len(mode), len(name)])
+    options = dict(MODES[mode][1])
+    for each in OPTIONS[name]:
+        options |= option(each, mode, rng)
+    for reduction in ("none", "mean", "sum") if "weight" in options else ("mean",):
+        check(draw(mode) | {"temperature": TEMPERATURES["rows"]}, options | {"reduction": reduction})
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_combinations_against_60_digits(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    mode = list(MODES)[rng.integers(len(MODES))]
+    options = MODES[mode][1] | {"reduction": ("none", "mean", "sum")[rng.integers(3)]}
+    chosen = [name for name in ("ids", "margin", "weight") if rng.random() < 0.5]
+    chosen += [str(rng.choice(("mask", "mask-columns")))] if rng.random() < 0.5 else []
+    chosen += [str(rng.choice(("bias", "bias-rows", "bias-one-row")))] if rng.random() < 0.5 else []
+    if rng.random() < 0.3:  # the loss of dot products
+        options["normalize"] = False
+        chosen += [str(rng.choice(("decoupled", "label_smoothing")))]
+    else:
+        chosen += [name for name in ("decoupled", "debias", "hardness") if rng.random() < 0.6]
+    for name in chosen:
+        options |= option(name, mode, rng)
+    temperature = TEMPERATURES[("number", "scalar", "rows")[rng.integers(3)]]
+    check(draw(mode, seed) | {"temperature": temperature}, options)
 
 
 @pytest.mark.parametrize("name", ["query", "positive_key", "negative_keys"])
@@ -198,3 +266,88 @@ def test_float32_arithmetic_stays_float32() -> None:
         **draw("symmetric-unpaired"), temperature=np.asarray(0.1), in_batch=True, symmetric=True, dtype=np.float32
     )
     assert {got.loss.dtype, *(g.dtype for g in got.gradients.values())} == {np.dtype(np.float32)}
+
+
+def test_float32_arithmetic_stays_float32_with_every_option() -> None:
+    rng = np.random.default_rng(0)
+    for names in (OPTIONS["all-but-smoothing"], OPTIONS["all-with-smoothing"]):
+        options = {key: x for name in names for key, x in option(name, "unpaired", rng).items()}
+        got = info_nce(**draw("unpaired"), **options, temperature=np.asarray(0.1), dtype=np.float32)
+        assert {got.loss.dtype, *(g.dtype for g in got.gradients.values())} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"label_smoothing": 0.0, "margin": 0.0, "debias": 0.0, "hardness": 0.0}]
+    + [{name: value} for name, value in (("mask", True), ("weight", np.ones(ROWS)), ("bias", np.full(5, 0.0)))]
+    + [{"ids": np.arange(ROWS)}, {"ids": np.arange(ROWS), "negative_ids": np.full(5, -1)}],
+)
+def test_neutral_options_are_the_plain_loss(options: dict[str, Any]) -> None:
+    plain, got = info_nce(**draw("unpaired")), info_nce(**draw("unpaired"), **options)
+    assert float(got.loss) == pytest.approx(float(plain.loss), rel=1e-15)
+    for name, gradient in plain.gradients.items():
+        np.testing.assert_array_equal(got.gradients[name], gradient)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_masked_candidate_is_that_candidate_removed(name: str) -> None:
+    arrays, rng = draw("unpaired") | {"temperature": np.asarray(0.3)}, np.random.default_rng(1)
+    options = {key: x for each in OPTIONS[name] for key, x in option(each, "unpaired", rng).items()}
+    few = dict(arrays, negative_keys=arrays["negative_keys"][:3])
+    fewer = {key: x[..., :3] if key in ("mask", "bias", "negative_ids") else x for key, x in options.items()}
+    mask = np.broadcast_to(options.get("mask", True), (ROWS, 5)) & (np.arange(5) < 3)
+    got, want = info_nce(**arrays, **options | {"mask": mask}), info_nce(**few, **fewer)
+    assert float(got.loss) == pytest.approx(float(want.loss), rel=1e-14)
+    assert not got.gradients["negative_keys"][3:].any()
+    got.gradients["negative_keys"] = got.gradients["negative_keys"][:3]
+    if "bias" in options:
+        assert not got.gradients["bias"][..., 3:].any()
+        got.gradients["bias"] = got.gradients["bias"][..., :3]
+    for key, gradient in want.gradients.items():
+        np.testing.assert_allclose(got.gradients[key], gradient, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("mode", ["in-batch", "symmetric", "paired"])
+def test_rows_without_negatives_have_loss_and_gradient_zero(mode: str, name: str) -> None:
+    rng = np.random.default_rng(1)
+    options = MODES[mode][1] | {key: x for each in OPTIONS[name] for key, x in option(each, mode, rng).items()}
+    got = info_nce(**draw(mode), **options | {"mask": False, "reduction": "none"}, temperature=np.asarray(0.3))
+    assert not got.loss.any()
+    assert not any(gradient.any() for gradient in got.gradients.values())
+
+
+@pytest.mark.parametrize("t", [0.05, 0.3, 2.0])
+def test_debias_is_bounded_where_the_correction_exceeds_the_negatives(t: float) -> None:
+    """Aligned positives, orthogonal negatives and tau above exp(-1/t): only the least possible mean is left."""
+    rows, negatives = np.eye(5)[:3], np.eye(5)[3:]
+    got = info_nce(rows, rows, negatives, np.asarray(t), debias=0.7, normalize=True)
+    above = math.log(2) - 1 / t - 1 / t
+    assert float(got.loss) == pytest.approx(math.log1p(math.exp(above)), rel=1e-13)
+    missed = 1 / (1 + math.exp(-above))
+    assert not got.gradients["negative_keys"].any()
+    assert got.gradients["temperature"] == pytest.approx(missed * 2 / t**2, rel=1e-13)
+
+
+def test_weights_of_zero() -> None:
+    arrays = draw("unpaired") | {"temperature": np.asarray(0.3)}
+    got = info_nce(**arrays, weight=np.zeros(ROWS))
+    assert float(got.loss) == 0
+    assert not any(gradient.any() for gradient in got.gradients.values())
+    some = info_nce(**arrays, weight=np.array([2.0, 0, 1, 0]))
+    rows = info_nce(**arrays, reduction="none").loss
+    assert float(some.loss) == pytest.approx((2 * rows[0] + rows[2]) / 3, rel=1e-14)
+
+
+def test_tiny_losses_keep_their_digits_under_options() -> None:
+    """Two orthonormal pairs at t = 0.014: exp(-71) beside 1."""
+    eye, t = np.eye(2), 0.014
+    tiny = math.exp(-1 / t)
+    assert float(info_nce(eye, eye, temperature=t, hardness=2.0).loss) == pytest.approx(tiny, rel=1e-12)
+    assert float(info_nce(eye, eye, temperature=t, margin=0.25).loss) == pytest.approx(tiny**0.75, rel=1e-12)
+    biased = info_nce(eye, eye, temperature=t, bias=np.array([1.0, 1.0]))
+    assert float(biased.loss) == pytest.approx(tiny, rel=1e-12)
+    slope = tiny / (2 * 2)  # of a bias: to the one row's loss as a negative, from the other's as its positive
+    terms = biased.uncancelled["bias"]
+    np.testing.assert_allclose(terms, 4 * slope, rtol=1e-12)
+    np.testing.assert_allclose(biased.gradients["bias"], 0, atol=1e-14 * float(terms[0]))

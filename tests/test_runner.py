@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 import infonce
-from infonce.conformance import Case, Data, Outcome, Program, Report, Subject, judgements, run
+from infonce.conformance import Case, Outcome, Program, Report, Subject, judgements, run
+from infonce.conformance.model import pairs
 from infonce.conformance.plan import _select
 from infonce.conformance.variants import DTYPES, BoundSubject, Variant, load
 
 PROGRAM = Program("tiny", 3, 2)
 BY_ROW = Program("tiny-none", 3, 2, options=(("reduction", "none"),))
 RNG = np.random.default_rng(0)
-DATA = Data(RNG.normal(size=(3, 2)), RNG.normal(size=(3, 2)), None, np.asarray(0.5))
+DATA = pairs(RNG.normal(size=(3, 2)), RNG.normal(size=(3, 2)), None, np.asarray(0.5))
 
 
 def passes(subject: Subject) -> Outcome:
@@ -329,7 +330,7 @@ def test_arrays_round_as_the_dtype_does(framework: str, dtype: str) -> None:
         return
     subject = BoundSubject(some_loss, toolkit, toolkit.variants()[0], toolkit.devices()["cpu"], dtype)
     third = {"float64": 1 / 3, "float32": 0.3333333432674408, "float16": 0.333251953125, "bfloat16": 0.333984375}
-    rounded = subject.round(Data(np.full((3, 2), 1 / 3), DATA.positive_key, None, 1 / 3))
+    rounded = subject.round(pairs(np.full((3, 2), 1 / 3), DATA.positive_key, None, 1 / 3))
     assert np.all(rounded.query == third[dtype])
     assert rounded.query.dtype == np.float64
     assert rounded.temperature == 1 / 3

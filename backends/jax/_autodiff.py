@@ -12,11 +12,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
+from jax.dtypes import float0
 
 from infonce.engine import solve
-from infonce.problem import Gradients, Inputs, Options
+from infonce.problem import DIFFERENTIABLE, Gradients, Inputs, Options
 
 from ._arithmetic import JAXArithmetic, varying
 
@@ -36,7 +38,7 @@ def differentiable(options: Options, inputs: Inputs) -> Any:
 
 
 def _forward(options: Options, inputs: Any) -> tuple[Array, tuple[Inputs, dict[str, Any]]]:
-    wanted = tuple(name for name, x in inputs._asdict().items() if x is not None and x.perturbed)
+    wanted = tuple(name for name, x in zip(DIFFERENTIABLE, inputs, strict=False) if x is not None and x.perturbed)
     values = Inputs(*(x if x is None else x.value for x in inputs))
     if options.reduction == "none":
         return solve(ARITHMETIC, options, values)[0], (values, dict.fromkeys(wanted))
@@ -47,7 +49,7 @@ def _forward(options: Options, inputs: Any) -> tuple[Array, tuple[Inputs, dict[s
 def _backward(options: Options, saved: tuple[Inputs, dict[str, Any]], cotangent: Any) -> tuple[Inputs]:
     inputs, gradients = saved
     if isinstance(cotangent, SymbolicZero):
-        return (jax.tree.map(jnp.zeros_like, inputs),)
+        return (Inputs(*(_cotangent(x, None) for x in inputs)),)
     if options.reduction == "none":
         gradients = solve(ARITHMETIC, options, inputs, tuple(gradients), cotangent)[1]
     else:
@@ -55,10 +57,11 @@ def _backward(options: Options, saved: tuple[Inputs, dict[str, Any]], cotangent:
     return (Inputs(*(_cotangent(x, gradients.get(name)) for name, x in inputs._asdict().items())),)
 
 
-def _cotangent(x: Array | None, gradient: Array | None) -> Array | None:
+def _cotangent(x: Array | None, gradient: Array | None) -> Any:
     """The gradient in the form of its input: its dtype, and summed over the mesh axes that hold copies of it."""
     if x is None or gradient is None:
-        return None if x is None else jnp.zeros_like(x)
+        whole = x is not None and not jnp.issubdtype(x.dtype, jnp.floating)
+        return None if x is None else np.zeros(x.shape, float0) if whole else jnp.zeros_like(x)
     copies = varying(jax.typeof(gradient)) - varying(jax.typeof(x))
     if copies:
         gradient = jax.lax.psum(gradient, tuple(copies))  # type: ignore[no-untyped-call]

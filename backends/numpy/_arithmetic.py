@@ -61,8 +61,15 @@ class NumPyArithmetic(ArrayAPIArithmetic):
             x *= weight
         return x
 
-    def mask_own(self, x: Any, first_row: Any) -> Any:
-        np.fill_diagonal(x[:, first_row:], -math.inf)
+    def own(self, x: Any, first_row: int) -> Any:
+        return x.diagonal(first_row).copy()[:, None]
+
+    def write_own(self, x: Any, first_row: int, value: Any) -> Any:
+        np.einsum("ii->i", x[:, first_row : first_row + len(x)])[...] = np.ravel(value)
+        return x
+
+    def leave_out(self, x: Any, absent: Any) -> Any:
+        np.copyto(x, -math.inf, where=absent)
         return x
 
     def mask_visit(self, x: Any, total: int, views: int) -> Any:

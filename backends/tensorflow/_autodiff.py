@@ -49,7 +49,7 @@ def tensors(inputs: Inputs) -> tuple[Inputs, tuple[str, ...]]:
 
     Variables are read, so that their gradient flows.
     """
-    wanted = tuple(name for name, x in inputs._asdict().items() if x is not None and not isinstance(x, float))
+    wanted = tuple(name for name, x in inputs.differentiable.items() if x is not None and not isinstance(x, float))
     if "temperature" not in wanted:
         number = tf.constant(inputs.temperature, compute_dtype(ARITHMETIC, inputs))
         inputs = inputs._replace(temperature=number)

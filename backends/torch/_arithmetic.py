@@ -56,11 +56,21 @@ class TorchArithmetic(Arithmetic):
         x = torch.sub(x, shift, out=self._buffer(-1, x, x.shape)) if keep else x.sub_(shift)
         return x.exp_() if weight is None else x.exp_().mul_(weight)
 
-    def mask_own(self, x: Tensor, first_row: int) -> Any:
+    def own(self, x: Tensor, first_row: int) -> Any:
+        return x.diagonal(first_row).clone().unsqueeze(1) if self.in_place else super().own(x, first_row)
+
+    def write_own(self, x: Tensor, first_row: int, value: Tensor | float) -> Any:
         if not self.in_place:
-            return super().mask_own(x, first_row)
-        x.diagonal(first_row).fill_(-math.inf)
+            return super().write_own(x, first_row, value)
+        own = x.diagonal(first_row)
+        if isinstance(value, float):
+            own.fill_(value)
+        else:
+            own.copy_(value.squeeze(1))
         return x
+
+    def leave_out(self, x: Tensor, absent: Tensor) -> Any:
+        return x.masked_fill_(absent, -math.inf) if self.in_place else super().leave_out(x, absent)
 
     def mask_visit(self, x: Tensor, total: int, views: int) -> Any:
         if not self.in_place:
@@ -98,9 +108,6 @@ class TorchArithmetic(Arithmetic):
         if held is None or held.numel() < size:
             held = self._buffers[part] = like.new_empty(shape)
         return held if held.shape == shape else held.view(-1)[:size].view(shape)
-
-    def add_scaled(self, total: Tensor, x: Tensor, scale: Tensor) -> Tensor:
-        return torch.addcmul(total, x, scale)
 
     def unit_rows(self, x: Tensor) -> tuple[Tensor, Any]:
         # On the CPU a look at the norms waits for nothing: unless one is extreme, its squares were in range.

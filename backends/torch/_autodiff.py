@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from infonce.problem import Inputs, Options
+from infonce.problem import DIFFERENTIABLE, Inputs, Options
 
 from ._operator import compute
+
+TEMPERATURE = Inputs._fields.index("temperature")  # which may be a number
 
 
 class Loss(Function):
@@ -30,12 +32,12 @@ class Loss(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         ctx.options, ctx.wanted, *arrays = inputs
-        ctx.number = None if isinstance(arrays[-1], Tensor) else arrays[-1]
+        ctx.number = None if isinstance(arrays[TEMPERATURE], Tensor) else arrays[TEMPERATURE]
+        if ctx.number is not None:
+            arrays[TEMPERATURE] = None
         if ctx.options.reduction != "none":
             # Kept for a second derivative to find the error; what needs no gradient may be overwritten, as queues are.
             arrays = [x if name in ctx.wanted else None for name, x in zip(Inputs._fields, arrays, strict=True)]
-        elif ctx.number is not None:
-            arrays[-1] = None
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*arrays, *output[1:])
@@ -46,7 +48,7 @@ class Loss(Function):
         if cotangent is None:
             return (None,) * (2 + len(Inputs._fields))
         if ctx.number is not None:
-            saved = (*saved[: len(Inputs._fields) - 1], ctx.number, *saved[len(Inputs._fields) :])
+            saved = (*saved[:TEMPERATURE], ctx.number, *saved[TEMPERATURE + 1 :])
         # The saved gradients are constants to autograd: a second derivative through them would be silently wrong.
         pull = Pull.apply if torch.is_grad_enabled() else Pull.forward
         gradients = pull(ctx.options, ctx.wanted, cotangent, *saved)
@@ -103,7 +105,7 @@ def attached(options: Options, inputs: Inputs) -> Tensor:
     if torch.is_grad_enabled():
         wanted = tuple(
             name
-            for name, x in zip(Inputs._fields, inputs, strict=True)
+            for name, x in zip(DIFFERENTIABLE, inputs, strict=False)
             if isinstance(x, Tensor) and (hidden or x.requires_grad)
         )
     if not wanted:

@@ -24,10 +24,7 @@ def compute(
         # A product keeps the number symbolic: torch.full would compile anew for each temperature of a schedule.
         one = torch.ones((), dtype=compute_dtype(inputs), device=inputs.query.device)
         inputs = inputs._replace(temperature=one * inputs.temperature)
-    flags = [options.paired, options.in_batch, options.symmetric, options.normalize]
-    return tuple(
-        operator(list(inputs), cotangent, options.reduction, flags, options.block_size, options.views, ",".join(wanted))
-    )
+    return tuple(operator(list(inputs), cotangent, *spread(options), ",".join(wanted)))
 
 
 def run(
@@ -49,18 +46,20 @@ def operator(
     inputs: list[Tensor | None],
     cotangent: Tensor | None,
     reduction: str,
-    flags: list[bool],
     block_size: int | None,
+    flags: list[bool],
     views: int,
+    numbers: list[float],
     wanted: str,
 ) -> list[Tensor]:
     """`run` behind a signature that a graph can hold: its cost to compile does not depend on N."""
-    return list(run(options_of(reduction, flags, block_size, views), Inputs(*inputs), names(wanted), cotangent))
+    options = gathered(reduction, block_size, flags, views, numbers)
+    return list(run(options, Inputs(*inputs), names(wanted), cotangent))
 
 
 @operator.register_fake
 def _(
-    inputs: list[Tensor | None], cotangent: Any, reduction: str, flags: Any, block_size: Any, views: int, wanted: str
+    inputs: list[Tensor | None], cotangent: Any, reduction: str, block: Any, flags: Any, views: Any, numbers: Any, wanted: str
 ) -> list[Tensor]:
     arrays = Inputs(*inputs)
     dtype, query = compute_dtype(arrays), arrays.query
@@ -69,19 +68,11 @@ def _(
 
 
 @operator.register_vmap
-def _(
-    info: Any,
-    in_dims: Any,
-    inputs: Any,
-    cotangent: Any,
-    reduction: str,
-    flags: Any,
-    block_size: Any,
-    views: int,
-    wanted: str,
-) -> tuple[list[Tensor], list[int]]:
+def _(info: Any, in_dims: Any, inputs: Any, cotangent: Any, *rest: Any) -> tuple[list[Tensor], list[int]]:
+    *spread_options, wanted = rest
+
     def one(inputs: list[Tensor | None], cotangent: Tensor | None) -> tuple[Tensor, ...]:
-        return run(options_of(reduction, flags, block_size, views), Inputs(*inputs), names(wanted), cotangent)
+        return run(gathered(*spread_options), Inputs(*inputs), names(wanted), cotangent)
 
     found = torch.vmap(one, in_dims=in_dims[:2])(inputs, cotangent)
     return list(found), [0] * len(found)
@@ -91,9 +82,18 @@ def compute_dtype(inputs: Inputs) -> torch.dtype:
     return torch.float64 if torch.float64 in [x.dtype for x in inputs[:3] if x is not None] else torch.float32
 
 
-def options_of(reduction: str, flags: list[bool], block_size: int | None, views: int) -> Options:
-    paired, in_batch, symmetric, normalize = flags
-    return Options(reduction, paired, in_batch, symmetric, normalize, block_size, views)
+def spread(options: Options) -> tuple[str, int | None, list[bool], int, list[float]]:
+    """The options in types that a custom operator takes; `gathered` puts them together again."""
+    flags = [options.paired, options.in_batch, options.symmetric, options.normalize, options.decoupled]
+    flags += [options.exclude_positives, options.inside, options.skip_lonely, options.measure]
+    numbers = [options.label_smoothing, options.margin, options.debias, options.hardness]
+    return options.reduction, options.block_size, flags, options.views, numbers
+
+
+def gathered(
+    reduction: str, block_size: int | None, flags: list[bool], views: int, numbers: list[float]
+) -> Options:
+    return Options(reduction, block_size, *flags, views, *numbers)
 
 
 def names(wanted: str) -> tuple[str, ...]:

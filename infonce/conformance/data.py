@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from infonce.conformance import optional_arrays
 from infonce.conformance.model import Array, Data, Program
 
 Recipe = Callable[[np.random.Generator, Program], tuple[Array, Array, Array | None]]
@@ -32,14 +33,26 @@ def generator(name: str) -> np.random.Generator:
 
 def make(kind: str, program: Program, temperature: float, rng: np.random.Generator) -> Data:
     """The data set `kind` in the shapes of `program`; a temperature per row varies around the given one."""
-    query, positive_key, negative_keys = KINDS[kind](rng, program)
+    arrays = _embeddings(kind, program, rng)
     t: float | Array = temperature
     if program.temperature == "scalar":
         t = np.asarray(temperature)
     elif program.temperature == "rows":
         t = temperature * np.exp(0.3 * rng.normal(size=program.rows))
-    cotangent = rng.normal(size=program.rows) if program.keywords.get("reduction") == "none" else None
-    return Data(query, positive_key, negative_keys, t, cotangent)
+    cotangent = rng.normal(size=program.anchors) if program.by_row else None
+    return optional_arrays.add(Data(arrays, t, cotangent=cotangent), program, rng)
+
+
+def _embeddings(kind: str, program: Program, rng: np.random.Generator) -> dict[str, Array]:
+    if program.loss == "info_nce":
+        given = KINDS[kind](rng, program)
+        return {
+            name: x for name, x in zip(("query", "positive_key", "negative_keys"), given, strict=True) if x is not None
+        }
+    views = VIEWS[kind](rng, (program.views or 1, program.rows, program.features))
+    if program.loss == "nt_xent":
+        return dict(zip(program.embeddings, views, strict=True))
+    return {"embeddings": np.moveaxis(views, 0, 1).copy() if program.views else views[0]}
 
 
 def negative_shape(program: Program) -> tuple[int, ...] | None:
@@ -182,4 +195,35 @@ KINDS: dict[str, Recipe] = {
     "entries-of-1e300": _change(_largest_entry(1e300)),
     "entries-of-300": _change(_largest_entry(300)),
     "entries-of-0.002": _change(_largest_entry(0.002)),
+}
+
+
+def _aligned_views(rng: np.random.Generator, shape: tuple[int, int, int]) -> Array:
+    """Every view near its sample."""
+    return rng.normal(size=shape[1:]) + 0.5 * rng.normal(size=shape)
+
+
+def _duplicated_views(rng: np.random.Generator, shape: tuple[int, int, int]) -> Array:
+    """Two samples that are the same in all views, and one whose last view is its first."""
+    views = rng.normal(size=shape)
+    views[:, 1] = views[:, 0]
+    views[-1, 2] = views[0, 2]
+    return views
+
+
+def _zero_views(rng: np.random.Generator, shape: tuple[int, int, int]) -> Array:
+    views = rng.normal(size=shape)
+    views[0, 0], views[-1, 1], views[:, 2] = 0, 0, 0
+    return views
+
+
+# The views of nt_xent and sup_con, (V, N, D).
+VIEWS: dict[str, Callable[[np.random.Generator, tuple[int, int, int]], Array]] = {
+    "normal": lambda rng, shape: rng.normal(size=shape),
+    "aligned": _aligned_views,
+    "crowded": lambda rng, shape: rng.normal(size=shape[2]) + 0.2 * rng.normal(size=shape),
+    "duplicated": _duplicated_views,
+    "zero-rows": _zero_views,
+    "equal": lambda rng, shape: np.broadcast_to(rng.normal(size=shape[2]), shape).copy(),
+    "entries-of-1e20": lambda rng, shape: _largest_entry(1e20)(rng, rng.normal(size=shape)),
 }

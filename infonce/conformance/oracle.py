@@ -5,33 +5,28 @@ Per row i, with s(q, k) the cosine (or the dot product) and z_ij = s(q_i, k_j) /
     L_i = -log(exp(z_i+) / sum_j exp(z_ij)) = log(1 + exp(a_i)),   a_i = log sum_{j negative} exp(z_ij) - z_i+
     dL_i/dz_ij = p_ij for a negative,   dL_i/dz_i+ = p_i+ - 1 = -sum_{j negative} p_ij
 
-so that neither a loss of 1e-30 nor its gradient cancels away.
+and the options change that as `_row_losses.py` says. `oracle_views.py` has the losses of several positives.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[Any]  # float64, or float32 where that is asked for
+from infonce.conformance._reference import (
+    Reference,
+    reduce,
+    reshaped_or_summed,
+    row_norms,
+    summed_to,
+    through_unit_rows,
+    unit_rows,
+)
+from infonce.conformance._row_losses import Flags, Floats, Objective, largest, row_losses
 
-
-@dataclass(frozen=True)
-class Reference:
-    """The loss, its gradients by parameter name, and the magnitudes that rounding errors are measured against.
-
-    `uncancelled` holds, per row, what |x_i| * |gradient_i| would be if no two terms of the gradient cancelled;
-    for the temperature, per row, sum_j |dL/dz_ij * z_ij|.
-    """
-
-    loss: Floats
-    gradients: dict[str, Floats]
-    largest_logit: float
-    largest_reach: float  # the largest |q_i| |k_j| / t_i: what a slope is multiplied with on its way to a gradient
-    uncancelled: dict[str, Floats]
+__all__ = ["Reference", "info_nce"]
 
 
 def info_nce(
@@ -45,6 +40,16 @@ def info_nce(
     symmetric: bool = False,
     normalize: bool = True,
     in_batch: bool | None = None,
+    ids: ArrayLike | None = None,
+    negative_ids: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    margin: float = 0.0,
+    bias: ArrayLike | None = None,
+    decoupled: bool = False,
+    debias: float = 0.0,
+    hardness: float = 0.0,
     cotangent: ArrayLike | None = None,
     dtype: type[np.floating] = np.float64,
 ) -> Reference:
@@ -58,69 +63,48 @@ def info_nce(
     rows, paired = len(raw["query"]), negative_mode == "paired"
     within_batch = negative_keys is None if in_batch is None else in_batch
     t = np.broadcast_to(np.asarray(temperature, dtype).reshape(-1), (rows,))
-    weight = _row_weights(rows, reduction, cotangent, dtype)
+    row_weight = None if weight is None else np.asarray(weight, dtype)
+    objective = Objective(
+        label_smoothing=label_smoothing, margin=margin, decoupled=decoupled, debias=debias, hardness=hardness
+    )
 
     with np.errstate(all="ignore"):  # infinite and NaN rows are data here, and underflow is meant
-        vectors = {name: _unit_rows(x)[0] if normalize else x for name, x in raw.items()}
+        vectors = {name: unit_rows(x)[0] if normalize else x for name, x in raw.items()}
         scores = _scores(vectors, within_batch, paired)
-        positive = np.arange(rows) if within_batch else np.zeros(rows, int)
-        loss, slope = _cross_entropy(scores / t[:, None], positive)
-        largest = _largest(scores / t[:, None])
-        if symmetric:
-            turned = vectors["positive_key"] @ vectors["query"].T / t[:, None]  # row i: key i against all queries
-            turned_loss, turned_slope = _cross_entropy(turned, positive)
-            loss, largest = (loss + turned_loss) / 2, max(largest, _largest(turned))
-            # Both directions share the scores: entry (i, j) of the one is entry (j, i) of the other.
-            by_logit = [(slope / 2, scores / t[:, None]), (turned_slope / 2, turned)]
-            to_score = weight[:, None] * slope / t[:, None] / 2
-            to_score[:, :rows] += (weight[:, None] * turned_slope / t[:, None] / 2).T
-        else:
-            by_logit = [(slope, scores / t[:, None])]
-            to_score = weight[:, None] * slope / t[:, None]
+        own = np.arange(rows) if within_batch else np.zeros(rows, int)
+        target = (np.arange(scores.shape[1]) == own[:, None]).astype(dtype)
+        negatives = _negatives(target, within_batch, ids, negative_ids, mask)
+        added = np.zeros_like(scores)
+        if bias is not None:
+            _columns(added, within_batch)[...] = bias
+        turns = 2 if symmetric else 1
+        if symmetric:  # rows N.. are those of the keys, without a bias
+            scores, target, negatives = (_with_turned(x, rows) for x in (scores, target, negatives))
+            added, t = np.concatenate([added, np.zeros_like(added)]), np.tile(t, 2)
+        found = row_losses(scores, target, negatives, t, objective, added)
+        loss, sensitivity = _over_turns(found.loss, turns) / turns, _over_turns(found.sensitivity, turns) / turns
+        reduced = reduce(loss, sensitivity, reduction, row_weight, cotangent)
 
+        each = np.tile(reduced.by_loss, turns)[:, None] / turns
+        to_score = _turned_back(each * found.slope / t[:, None], rows)
+        terms = _turned_back(np.abs(each) * found.terms / t[:, None], rows)
         gradients = _gradients(vectors, to_score, within_batch, paired)
         if normalize:
-            gradients = {name: _through_unit_rows(raw[name], g) for name, g in gradients.items()}
-        longest = [_largest(_norm(x)) for name, x in vectors.items() if name != "query"]
-        reach = _largest(_norm(vectors["query"]) / t) * max(longest)
-        uncancelled = _uncancelled(vectors, np.abs(to_score), within_batch, paired)
+            gradients = {name: through_unit_rows(raw[name], g) for name, g in gradients.items()}
+        uncancelled = _uncancelled(vectors, terms, within_batch, paired)
+        longest = [largest(row_norms(x)) for name, x in vectors.items() if name != "query"]
+        reach = largest(row_norms(vectors["query"]) / t[:rows]) * max(longest)
         if not isinstance(temperature, (int, float)):
-            terms = [weight[:, None] * g * z for g, z in by_logit]
-            per_row = -sum(np.sum(term, axis=1) for term in terms) / t
-            shape = np.shape(temperature)
-            gradients["temperature"] = np.sum(per_row) if per_row.size != np.size(temperature) else per_row
-            gradients["temperature"] = np.reshape(gradients["temperature"], shape)
-            uncancelled["temperature"] = np.asarray(sum(np.sum(np.abs(term), axis=1) for term in terms))
-    reduced = {"none": loss, "mean": np.mean(loss), "sum": np.sum(loss)}[reduction]
-    return Reference(np.asarray(reduced), gradients, largest, reach, uncancelled)
-
-
-def _largest(values: Floats) -> float:
-    return float(np.max(np.abs(values), initial=0.0, where=np.isfinite(values)))
-
-
-def _row_weights(rows: int, reduction: str, cotangent: ArrayLike | None, dtype: type[np.floating]) -> Floats:
-    """What each row's loss contributes to the number that is differentiated."""
-    if reduction == "none" and cotangent is not None:
-        return np.asarray(cotangent, dtype)
-    return np.full(rows, 1 / rows if reduction == "mean" else 1, dtype)
-
-
-def _unit_rows(x: Floats) -> tuple[Floats, Floats, Floats]:
-    """x / |x| with the norm in two factors (largest entry, norm of the rest): squares of 1e30 overflow float32."""
-    largest = np.max(np.abs(x), axis=-1, keepdims=True)
-    scale = np.where(largest == 0, 1, largest)  # a zero row stays zero: cosine 0 with everything
-    norm = np.sqrt(np.sum((x / scale) ** 2, axis=-1, keepdims=True))
-    norm = np.where(largest == 0, 1, norm)
-    return x / scale / norm, scale, norm
-
-
-def _through_unit_rows(x: Floats, gradient: Floats) -> Floats:
-    """The gradient with respect to x of a function of u = x / |x|: (g - u (u . g)) / |x|, and 0 for a zero row."""
-    u, scale, norm = _unit_rows(x)
-    tangent = gradient - u * np.sum(u * gradient, axis=-1, keepdims=True)
-    zero = np.all(x == 0, axis=-1, keepdims=True)
-    return np.where(zero, 0, tangent / norm / scale)
+            per_row = _over_turns(each[:, 0] * found.log_temperature / t, turns)
+            gradients["temperature"] = reshaped_or_summed(per_row, np.shape(temperature))
+            uncancelled["temperature"] = _over_turns(np.abs(each[:, 0]) * found.log_temperature_terms, turns)
+        if weight is not None:
+            gradients["weight"], uncancelled["weight"] = reduced.by_weight, reduced.weight_terms
+        if bias is not None:
+            shape = np.shape(bias)
+            gradients["bias"] = summed_to(shape, _columns(each * found.slope, within_batch)[:rows])
+            uncancelled["bias"] = summed_to(shape, _columns(np.abs(each) * found.terms, within_batch)[:rows])
+    return Reference(reduced.loss, gradients, found.largest_logit, reach, uncancelled, reduced.sensitivity)
 
 
 def _scores(vectors: dict[str, Floats], within_batch: bool, paired: bool) -> Floats:
@@ -133,23 +117,44 @@ def _scores(vectors: dict[str, Floats], within_batch: bool, paired: bool) -> Flo
     return np.concatenate(parts, axis=1)
 
 
-def _cross_entropy(logits: Floats, positive: NDArray[np.int_]) -> tuple[Floats, Floats]:
-    """The loss of each row and its gradient with respect to the logits."""
-    rows = np.arange(len(logits))
-    negatives = logits.copy()
-    negatives[rows, positive] = -np.inf
-    if logits.shape[1] <= 1:  # no negatives: log(1) = 0
-        return np.zeros_like(logits[:, 0]), np.zeros_like(logits)
-    largest = np.max(negatives, axis=1, keepdims=True)
-    exponentials = np.exp(negatives - largest)
-    total = np.sum(exponentials, axis=1, keepdims=True)
-    a = largest[:, 0] + np.log(total[:, 0]) - logits[rows, positive]
-    loss = np.maximum(a, 0) + np.log1p(np.exp(-np.abs(a)))
-    # Probability that the positive is missed, sigmoid(a), without overflow on either side.
-    missed = np.where(a > 0, 1, np.exp(np.minimum(a, 0))) / (1 + np.exp(-np.abs(a)))
-    slope = exponentials / total * missed[:, None]
-    slope[rows, positive] = -np.sum(slope, axis=1)
-    return loss, slope
+def _columns(candidates: Any, within_batch: bool) -> Any:
+    """The candidates that `mask` and `bias` speak of: without the own positive where it is no key of the batch."""
+    return candidates[:, 0 if within_batch else 1 :]
+
+
+def _negatives(
+    target: Floats, within_batch: bool, ids: ArrayLike | None, negative_ids: ArrayLike | None, mask: ArrayLike | None
+) -> Flags:
+    """Who is a negative of whom: not the own positive, nothing masked, nothing that carries the query's id."""
+    rows = len(target)
+    negatives: Flags = target == 0
+    if mask is not None:
+        _columns(negatives, within_batch)[...] &= np.asarray(mask)
+    if ids is not None:
+        own = np.asarray(ids)[:, None]
+        if within_batch:
+            negatives[:, :rows] &= own != own.T
+        if negative_ids is not None:
+            negatives[:, rows if within_batch else 1 :] &= own != np.asarray(negative_ids)
+    return negatives
+
+
+def _with_turned(candidates: Any, rows: int) -> Any:
+    """The candidates of each query, then those of each key: all queries, and nothing in explicit negatives' columns."""
+    turned = np.zeros_like(candidates)
+    turned[:, :rows] = candidates[:, :rows].T
+    return np.concatenate([candidates, turned])
+
+
+def _turned_back(values: Floats, rows: int) -> Floats:
+    """By pair (query, candidate): entry (j, i) of key j's row is the same pair as entry (i, j) of query i's."""
+    pairs = values[:rows].copy()
+    pairs[:, :rows] += values[rows:, :rows].T if len(values) > rows else 0
+    return pairs
+
+
+def _over_turns(values: Floats, turns: int) -> Floats:
+    return np.asarray(np.sum(values.reshape(turns, -1), axis=0))
 
 
 def _gradients(vectors: dict[str, Floats], to_score: Floats, within_batch: bool, paired: bool) -> dict[str, Floats]:
@@ -172,7 +177,7 @@ def _gradients(vectors: dict[str, Floats], to_score: Floats, within_batch: bool,
 
 def _uncancelled(vectors: dict[str, Floats], to_score: Floats, within_batch: bool, paired: bool) -> dict[str, Floats]:
     """Per row sum |dL/ds_ij| |q_i| |k_j|: the bound of |x_i| |gradient_i| that cancellation cannot lower."""
-    norm = {name: _norm(x) for name, x in vectors.items()}
+    norm = {name: row_norms(x) for name, x in vectors.items()}
     width = len(norm["query"]) if within_batch else 1
     own = norm["positive_key"][None, :] if within_batch else norm["positive_key"][:, None]
     first = to_score[:, :width] * norm["query"][:, None] * own
@@ -183,9 +188,3 @@ def _uncancelled(vectors: dict[str, Floats], to_score: Floats, within_batch: boo
         sums["query"] = sums["query"] + np.sum(rest, axis=1)
         sums["negative_keys"] = rest if paired else np.sum(rest, axis=0)
     return sums
-
-
-def _norm(x: Floats) -> Floats:
-    """The norms of rows of any magnitude."""
-    _, scale, norm = _unit_rows(x)
-    return np.where(np.all(x == 0, axis=-1), 0, (scale * norm)[..., 0])

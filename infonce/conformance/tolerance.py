@@ -10,12 +10,18 @@ below 1 or a gradient takes it over as a relative error; so everything grows wit
   against float64; or what float32 is allowed, so that a plain formula that is exact by luck binds nobody.
 
 Gradients are measured row by row as |x_i| * |error_i| (their rows may differ by 1e45 when the inputs' do), against the
-largest |x_i| * |g_i|. Three additions keep that meaningful:
+largest |x_i| * |g_i|. Additions keep that meaningful:
 
 - where terms cancel (all embeddings equal: the gradient is 0) the rounding of the terms, 4 eps, and of the logits in
   them, Z * eps, remains: at least (4 + Z) * eps of the largest sum_j |dL/ds_ij| |q_i| |k_j| is allowed;
 - the temperature's gradient is a sum of G_ij z_ij over everything, so |t| * |error| is measured against
   sum |G_ij z_ij|, by row for a temperature per row;
+- weights and biases are no embedding rows: |error| by entry is measured against the largest sum of their terms, for a
+  bias sum_i |dL/dz_ij|, for the weights the rows' losses (for the mean with the mean loss added, over sum(w));
+- the error of a loss is that of its logits times sum_ij |dL/dz_ij| / 2. For the plain loss that is below the loss, and
+  below 1 per row; where an option makes it more (no smaller for a decoupled loss near 0, 1 + 2 beta times under
+  hardness, x / (x - y) times under debias, which subtracts y from x), it stands in the place of the loss and the 1.
+  The gradients' terms above grow alike;
 - a slope dL/dz_ij below the smallest normal number may have been flushed to 0, and with it what it is multiplied with:
   |q_i| |k_j| / t_i, or z_ij for the temperature.
 
@@ -36,6 +42,7 @@ from infonce.conformance.model import Answer, Array
 from infonce.conformance.oracle import Reference
 
 EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+PARAMETERS = ("weight", "bias")  # neither embeddings nor the temperature
 TINY = {"float64": 2.0**-1022, "float32": 2.0**-126, "float16": 2.0**-24, "bfloat16": 2.0**-126}
 
 
@@ -74,7 +81,7 @@ def _loss_deviation(answer: Answer, exact: Exact, dtype: str) -> Deviation:
         return Deviation("shape of the loss", np.inf, answer.loss.ndim, want.ndim)
     z = exact.reference.largest_logit
     single = dtype != "float64"  # the loss of half inputs is a float32 number
-    allowed = loss_tolerance(want, z, exact.terms, "float32" if single else dtype)
+    allowed = loss_tolerance(want, z, exact.terms, "float32" if single else dtype, exact.reference.sensitivity)
     if exact.plain is not None:
         own = np.abs(np.asarray(exact.plain.loss, np.float64) - want)
         allowed = np.maximum(allowed, 2 * np.max(own, initial=0.0, where=np.isfinite(own)))
@@ -82,12 +89,13 @@ def _loss_deviation(answer: Answer, exact: Exact, dtype: str) -> Deviation:
         return _worst("loss", answer.loss, want, _difference(answer.loss, want, 0.0) / allowed)
 
 
-def loss_tolerance(loss: Array, z: float, terms: int, dtype: str) -> Array:
+def loss_tolerance(loss: Array, z: float, terms: int, dtype: str, sensitivity: Array | float = 0.0) -> Array:
     """The absolute error that a loss may have: float64 or float32, `terms` row losses added up."""
-    size = np.where(np.isfinite(loss), np.abs(loss), 0)
+    sensitivity = np.where(np.isfinite(sensitivity), sensitivity, 0)
+    size = np.maximum(np.where(np.isfinite(loss), np.abs(loss), 0), sensitivity)
     if dtype == "float64":
         return 8e-15 * (1 + z) * size + TINY[dtype]
-    wide = np.full_like(size, 2e-6 * max(1.0, z) * terms)
+    wide = 2e-6 * max(1.0, z) * np.maximum(terms, sensitivity)
     return np.where(size < 0.01, 5e-5 * max(1.0, z / 100) * size, wide) + TINY[dtype]
 
 
@@ -115,6 +123,8 @@ def gradient_tolerance(name: str, exact: Exact, dtype: str) -> float:
     if name == "temperature":
         total = np.sum(uncancelled) if reference.gradients[name].size == 1 else _largest(uncancelled)
         return float(relative * total + TINY[dtype] * z)
+    if name in PARAMETERS:
+        return float(relative * _largest(uncancelled) + TINY[dtype])
     measured = _norms(reference.gradients[name]) * _weights(name, exact)
     allowed = max(relative * _largest(measured), (4 + z) * EPS[dtype] * _largest(uncancelled))
     return float(allowed + TINY[dtype] * reference.largest_reach)
@@ -122,6 +132,8 @@ def gradient_tolerance(name: str, exact: Exact, dtype: str) -> float:
 
 def _row_errors(name: str, got: Array, want: Array, exact: Exact, dtype: str) -> Array:
     difference = _difference(got, want, TINY[dtype])
+    if name in PARAMETERS:
+        return difference
     if name == "temperature":
         return difference * np.abs(exact.inputs[name])
     weights, lengths = _weights(name, exact), _norms(difference)

@@ -35,11 +35,19 @@ class Correct:
     # What the suite calls.
 
     def round(self, data: Data) -> Data:
-        arrays = {name: x for name, x in vars(data).items() if isinstance(x, np.ndarray)}
-        return replace(data, **{name: round_to(self.dtype, x) for name, x in arrays.items()})
+        arrays = {name: round_to(self.dtype, x) for name, x in data.arrays.items()}
+        t, cotangent = data.temperature, data.cotangent
+        return replace(
+            data,
+            arrays=arrays,
+            temperature=round_to(self.dtype, t) if isinstance(t, np.ndarray) else t,
+            cotangent=None if cotangent is None else round_to(self.dtype, cotangent),
+        )
 
-    def raw(self, query: Any, positive_key: Any, negative_keys: Any = None, *more: Any, **keywords: Any) -> Any:
-        named = dict(zip(("temperature", "reduction", "negative_mode"), more, strict=False)) | keywords
+    def raw(
+        self, query: Any, positive_key: Any, negative_keys: Any = None, *more: Any, loss: str = "info_nce", **given: Any
+    ) -> Any:
+        named = dict(zip(("temperature", "reduction", "negative_mode"), more, strict=False)) | given
         arrays = {"query": query, "positive_key": positive_key}
         if negative_keys is not None:
             arrays["negative_keys"] = negative_keys
@@ -47,9 +55,8 @@ class Correct:
         return self.compute(arrays, temperature, self.defaults | named, None)[0]
 
     def __call__(self, program: Program, data: Data) -> Answer:
-        given = {"query": data.query, "positive_key": data.positive_key, "negative_keys": data.negative_keys}
         # The array type of the half dtypes is of no matter here: their values are float32 numbers.
-        arrays = {name: np.array(x, self.work) for name, x in given.items() if x is not None}
+        arrays = {name: np.array(x, self.work) for name, x in data.arrays.items()}
         before = {name: x.copy() for name, x in arrays.items()}
         t = data.temperature if isinstance(data.temperature, float) else np.array(data.temperature, self.work)
         loss, gradients = self.compute(arrays, t, self.defaults | program.keywords, data.cotangent)

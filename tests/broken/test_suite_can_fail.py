@@ -1,17 +1,26 @@
-"""A suite that cannot fail proves nothing: the correct implementation passes all of it, each broken one fails."""
+"""A suite that cannot fail proves nothing: the correct implementations pass all of it, each broken one fails.
+
+`Correct` is the plain loss in every dtype, `Family` every option and every loss in float64, without any checks.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
-from infonce.conformance.cases import all_cases
+from infonce.conformance.cases import _family, _family_properties, _family_refused, all_cases
+from infonce.conformance.model import Case
 
-from . import _behaviour, _gradients, _values
+from . import _behaviour, _gradients, _options, _values
 from ._correct import Correct
+from ._family import Family
 
-CASES = all_cases()
+OF_THE_FAMILY = (*_family.cases(), *_family_properties.cases())
+REFUSED = _family_refused.cases()
+_OTHERS = {case.name for case in (*OF_THE_FAMILY, *REFUSED)}
+CASES = [case for case in all_cases() if case.name not in _OTHERS]
 
 # Each with the dtype in which it is tried and the group of cases that must notice.
 BROKEN: tuple[tuple[type[Correct], str, str], ...] = (
@@ -72,6 +81,47 @@ BROKEN: tuple[tuple[type[Correct], str, str], ...] = (
 )
 
 
+# What is wrong with an option or with a loss of several positives.
+BROKEN_OPTIONS: tuple[type[Family], ...] = (
+    _options.IdsDropTheOwnPositive,
+    _options.IdsInSinglePrecision,
+    _options.IdsOfTheNegativesIgnored,
+    _options.MaskInverted,
+    _options.MaskBeforeTheExplicit,
+    _options.MaskNotTurned,
+    _options.MaskForgottenBackwards,
+    _options.EmptyRowsLeftOut,
+    _options.SmoothingOverMaskedColumns,
+    _options.SmoothingOverTheNegatives,
+    _options.MarginOnAllLogits,
+    _options.MarginOnTheLogit,
+    _options.BiasNotOnThePositive,
+    _options.BiasDividedByTheTemperature,
+    _options.NoGradientForTheBias,
+    _options.PositiveStaysInTheDecoupled,
+    _options.DecoupledWithoutNegatives,
+    _options.DebiasWithoutTheClamp,
+    _options.DebiasClampedAtZero,
+    _options.DebiasFloorWithoutTemperature,
+    _options.DebiasBeforeHardness,
+    _options.MaskedColumnsCounted,
+    _options.HardnessDetached,
+    _options.HardnessWithoutTheCount,
+    _options.WeightNotNormalised,
+    _options.WeightConstantInTheMean,
+    _options.AllRowsCounted,
+    _options.OwnRowIsACandidate,
+    _options.MeanInsideTheLog,
+    _options.MeanOutsideTheLog,
+    _options.PositivesByColumns,
+    _options.WeightsOfPositivesIgnored,
+    _options.PositivesAddedUp,
+    _options.PositivesNotExcluded,
+    _options.LabelsOfTheNextSample,
+    _options.TemperatureOfTheNextSample,
+)
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
 def test_the_correct_one_passes_every_case(dtype: str) -> None:
     subject = Correct(dtype)
@@ -90,18 +140,51 @@ def test_each_broken_one_fails_in_its_group(broken: type[Correct], dtype: str, g
     assert any(not case.judge(subject).passed for case in cases)
 
 
+def failures(family: Family, cases: Sequence[Case]) -> list[str]:
+    """The cases that fail; an exception is a failure, as in a run."""
+    subject, failed = family.subject(), []
+    for case in cases:
+        try:
+            passed = case.judge(subject).passed
+        except RuntimeError:
+            passed = False
+        if not passed:
+            failed.append(case.name)
+    return failed
+
+
+def test_the_correct_family_passes_every_case_of_options() -> None:
+    assert not failures(Family(), OF_THE_FAMILY)
+
+
+@pytest.mark.parametrize("broken", BROKEN_OPTIONS, ids=lambda broken: broken.__name__)
+def test_each_broken_option_fails(broken: type[Family]) -> None:
+    assert failures(broken(), OF_THE_FAMILY)
+
+
+def test_every_broken_option_is_listed() -> None:
+    defined = {x for x in vars(_options).values() if isinstance(x, type) and x.__module__ == _options.__name__}
+    assert defined == set(BROKEN_OPTIONS)
+
+
+def test_a_family_without_checks_fails_every_refusal() -> None:
+    cases = [case for case in REFUSED if "float64" in case.dtypes]
+    assert failures(Family(), cases) == [case.name for case in cases]
+
+
 def test_there_are_at_least_twenty_and_each_group_notices_some() -> None:
     assert len({broken for broken, _, _ in BROKEN}) >= 20
     assert {group for _, _, group in BROKEN} == {"agreement", "numerics", "errors", "options"}
 
 
 def test_case_names_are_unique_and_begin_with_their_group() -> None:
-    assert not [name for name, count in Counter(case.name for case in CASES).items() if count > 1]
-    assert all(case.name.startswith(f"{case.group}/") for case in CASES)
+    cases = all_cases()
+    assert not [name for name, count in Counter(case.name for case in cases).items() if count > 1]
+    assert all(case.name.startswith(f"{case.group}/") for case in cases)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
-def test_compiled_variants_get_two_hundred_cases_of_twelve_programs(dtype: str) -> None:
-    compiled = [case for case in CASES if case.compiled and dtype in case.dtypes]
+def test_compiled_variants_get_two_hundred_cases_of_24_programs(dtype: str) -> None:
+    compiled = [case for case in all_cases() if case.compiled and dtype in case.dtypes]
     assert len(compiled) >= 200
-    assert len({program for case in compiled for program in case.programs}) <= 12
+    assert len({program for case in compiled for program in case.programs}) <= 24

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -96,13 +97,9 @@ def _case(
 def draw(name: str, program: Program, kind: str, t: float, floor: float = 0.0) -> Data:
     """The data set of a case: the first draw in which every row's loss is at least `floor`."""
     rng = generator(name)
-    by_row = Program("rows", program.rows, program.features, program.negatives, program.temperature, _rows(program))
+    by_row = replace(program, options=tuple((program.keywords | {"reduction": "none"}).items()))
     for _ in range(10_000):
         data = make(kind, program, t, rng)
         if floor == 0 or np.min(reference(by_row, data).loss) >= floor:
             return data
     raise AssertionError(f"no data set {name} with losses above {floor}")
-
-
-def _rows(program: Program) -> tuple[tuple[str, object], ...]:
-    return (*((name, value) for name, value in program.options if name != "reduction"), ("reduction", "none"))

@@ -10,13 +10,28 @@ from infonce.conformance.cases import (
     _counting,
     _defined,
     _errors,
+    _family,
+    _family_properties,
+    _family_refused,
     _identities,
     _options,
     _symmetries,
 )
 from infonce.conformance.model import Case
 
-PARTS = (_agreement, _closed_forms, _symmetries, _identities, _counting, _options, _errors, _defined)
+PARTS = (
+    _agreement,
+    _closed_forms,
+    _symmetries,
+    _identities,
+    _counting,
+    _options,
+    _family,
+    _family_properties,
+    _family_refused,
+    _errors,
+    _defined,
+)
 
 
 @cache

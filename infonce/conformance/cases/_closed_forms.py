@@ -10,7 +10,7 @@ import numpy as np
 from infonce.conformance.cases._agreement import draw
 from infonce.conformance.cases._judge import agrees, related, together
 from infonce.conformance.cases._programs import IN_BATCH_MEAN, IN_BATCH_NONE, PLAIN, UNPAIRED_MEAN, UNPAIRED_SUM
-from infonce.conformance.model import Array, Case, Data, Group, Outcome, Program, Subject
+from infonce.conformance.model import Array, Case, Data, Group, Outcome, Program, Subject, pairs
 
 # The loss of one row, from the number of negatives, of rows, and the temperature.
 FORMULAS: dict[str, Callable[[int, int, float], float]] = {
@@ -83,7 +83,7 @@ def _two_orthonormal_pairs() -> Iterator[Case]:
         group = _group(row_loss)
 
         def judge(subject: Subject, t: float = t, row_loss: float = row_loss) -> Outcome:
-            return _loss_is(subject, program, Data(np.eye(2), np.eye(2), None, np.asarray(t)), row_loss)
+            return _loss_is(subject, program, pairs(np.eye(2), np.eye(2), None, np.asarray(t)), row_loss)
 
         yield Case(f"{group}/closed-form/two-orthonormal-pairs-t{t:g}", group, (program,), judge, compiled=False)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from infonce.conformance.cases._agreement import draw
 from infonce.conformance.cases._judge import call, failure, related, together
-from infonce.conformance.model import Answer, Array, Case, Data, Outcome, Program, Subject
+from infonce.conformance.model import Answer, Array, Case, Data, Outcome, Program, Subject, pairs
 
 NONE = ("reduction", "none")
 PAIRED = ("negative_mode", "paired")
@@ -62,7 +62,7 @@ def _negatives(data: Data) -> Array:
 
 def _broadcast(subject: Subject, data: Data) -> Outcome:
     """The same negatives for every query, given once or once per query: the gradient of the shared is the sum."""
-    each = replace(data, negative_keys=np.repeat(_negatives(data)[None], UNPAIRED.rows, axis=0))
+    each = data.but(negative_keys=np.repeat(_negatives(data)[None], UNPAIRED.rows, axis=0))
     first = subject(_shaped(UNPAIRED, each, PAIRED), each)
     gradients = {name: np.sum(g, axis=0) if name == "negative_keys" else g for name, g in first.gradients.items()}
     return related(subject, UNPAIRED, data, first.loss, gradients)
@@ -71,7 +71,7 @@ def _broadcast(subject: Subject, data: Data) -> Outcome:
 def _others(subject: Subject, data: Data) -> Outcome:
     n = IN_BATCH.rows
     others = np.array([[j for j in range(n) if j != i] for i in range(n)])
-    spelt = replace(data, negative_keys=data.positive_key[others])
+    spelt = data.but(negative_keys=data.positive_key[others])
     first = subject(_shaped(IN_BATCH, spelt, PAIRED), spelt)
     gradients = {name: g for name, g in first.gradients.items() if name != "negative_keys"}
     if first.gradients:
@@ -83,7 +83,7 @@ def _others(subject: Subject, data: Data) -> Outcome:
 
 def _repeated(subject: Subject, program: Program, data: Data) -> Outcome:
     """m copies of all negatives: L' = log(1 + m (exp(L) - 1))."""
-    thrice = replace(data, negative_keys=np.concatenate([_negatives(data)] * 3, axis=-2))
+    thrice = data.but(negative_keys=np.concatenate([_negatives(data)] * 3, axis=-2))
     first = subject(program, data)
     return related(subject, _shaped(program, thrice), thrice, np.log1p(3 * np.expm1(first.loss)))
 
@@ -91,28 +91,28 @@ def _repeated(subject: Subject, program: Program, data: Data) -> Outcome:
 def _batch_repeated(subject: Subject, data: Data) -> Outcome:
     """m copies of the whole batch: the copies of the positive are negatives, L' = L + log m."""
     query, key = (np.concatenate([x] * 3) for x in (data.query, data.positive_key))
-    thrice = Data(query, key, None, data.temperature, np.ones(len(query)))
+    thrice = pairs(query, key, None, data.temperature, np.ones(len(query)))
     first = subject(IN_BATCH, data)
     return related(subject, _shaped(IN_BATCH, thrice), thrice, np.concatenate([first.loss] * 3) + np.log(3))
 
 
 def _additive(subject: Subject, program: Program, data: Data) -> Outcome:
     """exp(L) - 1 is additive over disjoint sets of negatives."""
-    parts = [replace(data, negative_keys=x) for x in np.split(_negatives(data), [2], axis=-2)]
+    parts = [data.but(negative_keys=x) for x in np.split(_negatives(data), [2], axis=-2)]
     total = sum(np.expm1(subject(_shaped(program, part), part).loss) for part in parts)
     return related(subject, program, data, np.log1p(total))
 
 
 def _positive_again(subject: Subject, data: Data) -> Outcome:
     """The positive listed among its own negatives as well: log(exp(L) + 1)."""
-    again = replace(data, negative_keys=np.concatenate([_negatives(data), data.positive_key[:, None]], axis=1))
+    again = data.but(negative_keys=np.concatenate([_negatives(data), data.positive_key[:, None]], axis=1))
     first = subject(PAIRS, data)
     return related(subject, _shaped(PAIRS, again), again, np.logaddexp(first.loss, 0))
 
 
 def _one_more(subject: Subject, data: Data) -> Outcome:
     """One more negative, even the most distant one, strictly increases every row's loss."""
-    more = replace(data, negative_keys=np.concatenate([_negatives(data), -data.positive_key[:1]]))
+    more = data.but(negative_keys=np.concatenate([_negatives(data), -data.positive_key[:1]]))
     first, second = subject(UNPAIRED, data), subject(_shaped(UNPAIRED, more), more)
     if not np.all(second.loss > first.loss):
         called = call(_shaped(UNPAIRED, more), more, subject.dtype)
@@ -126,9 +126,7 @@ def _padded(subject: Subject, data: Data) -> Outcome:
     def pad(x: Array) -> Array:
         return np.concatenate([x, np.zeros((*x.shape[:-1], 3))], axis=-1)
 
-    wide = replace(
-        data, query=pad(data.query), positive_key=pad(data.positive_key), negative_keys=pad(_negatives(data))
-    )
+    wide = data.but(**{name: pad(x) for name, x in data.arrays.items()})
     first = subject(UNPAIRED, data)
     gradients = {name: g if name == "temperature" else pad(g) for name, g in first.gradients.items()}
     return related(subject, _shaped(UNPAIRED, wide), wide, first.loss, gradients)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from tempfile import TemporaryFile
 from typing import Any
@@ -95,9 +94,9 @@ def _nan_rows() -> Iterator[Case]:
 
         def judge(subject: Subject, program: Program = program, name: str = name, place: Any = place) -> Outcome:
             data = subject.round(draw(f"nan {name}", program, "normal", 0.3))
-            spoilt = getattr(data, name).copy()
+            spoilt = data.arrays[name].copy()
             spoilt[(*place, 0)] = np.nan
-            data = replace(data, **{name: spoilt})
+            data = data.but(**{name: spoilt})
             return compare(subject, program, data, subject(program, data), exact(program, data, subject.dtype), ())
 
         yield _case(f"nan-in-{title}", program, judge, compiled=program is not UNPAIRED_NONE)

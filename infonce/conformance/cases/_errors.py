@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from infonce.conformance.cases._judge import failure
-from infonce.conformance.model import Case, Group, Outcome, Program, Subject
+from infonce.conformance.model import Case, Group, Loss, Outcome, Program, Subject
 
 
 class Foreign(np.ndarray[Any, Any]):
@@ -21,6 +21,7 @@ class Bad:
     """A call that must be refused: arrays by shape (or as they are), options, the error and the words of its message.
 
     An array given by a shape is filled with floats of the subject's dtype; one given with a dtype is of that dtype.
+    `embeddings` are those of the losses that have no query.
     Words are compared without regard to case; "a|b" stands for either.
     """
 
@@ -32,14 +33,16 @@ class Bad:
     negative_keys: Any = None
     options: dict[str, Any] = field(default_factory=dict)
     dtypes: tuple[str, ...] = ("float64", "float32")
+    loss: Loss = "info_nce"
+    embeddings: tuple[Any, ...] = ()
 
     def run(self, subject: Subject) -> Outcome:
-        arrays = (self.query, self.positive_key, self.negative_keys)
+        arrays = (self.query, self.positive_key, self.negative_keys) if self.loss == "info_nce" else self.embeddings
         arguments = [_filled(x, subject.dtype) for x in arrays if x is not None]
-        options = {name: _filled(x, subject.dtype) if name == "temperature" else x for name, x in self.options.items()}
-        called = f"info_nce({', '.join(map(str, self._written()))}) in {subject.dtype}"
+        options = {name: _filled(x, subject.dtype) for name, x in self.options.items()}
+        called = f"{self.loss}({', '.join(map(str, self._written()))}) in {subject.dtype}"
         try:
-            got = subject.raw(*arguments, **options)
+            got = subject.raw(*arguments, loss=self.loss, **options)
         except Exception as raised:
             if not isinstance(raised, self.error):
                 return failure("the error", f"{type(raised).__name__}: {raised}", self.error.__name__, called)
@@ -51,9 +54,11 @@ class Bad:
         return failure("result", got, f"{self.error.__name__} that says {' and '.join(self.words)}", called)
 
     def _written(self) -> Iterator[str]:
-        for name in ("query", "positive_key", "negative_keys"):
+        for name in ("query", "positive_key", "negative_keys") if self.loss == "info_nce" else ():
             if (x := getattr(self, name)) is not None:
                 yield f"{name}{x}" if isinstance(x, tuple) else f"{name}={x!r}"
+        for x in self.embeddings:
+            yield f"array{x}"
         for name, x in self.options.items():
             yield f"{name}={x!r}"
 
@@ -67,12 +72,12 @@ def _filled(x: Any, dtype: str) -> Any:
 
 
 def cases() -> tuple[Case, ...]:
-    return (*(_case("errors", bad) for bad in _errors()), *(_case("options", bad) for bad in _options()))
+    return (*(refused("errors", bad) for bad in _errors()), *(refused("options", bad) for bad in _options()))
 
 
-def _case(group: Group, bad: Bad) -> Case:
+def refused(group: Group, bad: Bad) -> Case:
     name = f"{group}/refused/{bad.title}"
-    return Case(name, group, (Program(bad.title, 4, 3),), bad.run, bad.dtypes, compiled=False)
+    return Case(name, group, (Program(bad.title, 4, 3, loss=bad.loss),), bad.run, bad.dtypes, compiled=False)
 
 
 def _errors() -> Iterator[Bad]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from infonce.conformance.cases._agreement import draw
 from infonce.conformance.cases._closed_forms import negatives
-from infonce.conformance.cases._judge import arrays_of, call, exact, failure, has_gradients, judged, related
+from infonce.conformance.cases._judge import call, exact, failure, has_gradients, judged, related
 from infonce.conformance.cases._programs import DOT_MEAN, IN_BATCH_MEAN, IN_BATCH_NONE, OPTIONS, PAIRED_NONE, PLAIN
 from infonce.conformance.model import Case, Data, Group, Outcome, Program, Subject
 from infonce.conformance.tolerance import Deviation, Exact, gradient_tolerance
@@ -87,11 +87,12 @@ def _deterministic(subject: Subject, program: Program, data: Data) -> Outcome:
 def _unmodified(subject: Subject, program: Program, data: Data) -> Outcome:
     """Neither by a call that is differentiated nor by a bare one on arrays that the library may share."""
     dtype = subject.dtype
-    shared = [x.astype(dtype) for x in arrays_of(data)]
-    before = [x.copy() for x in (*arrays_of(data), *shared)]
+    given = list(data.arrays.values())
+    shared = [x.astype(dtype) for x in given]
+    before = [x.copy() for x in (*given, *shared)]
     subject(program, data)
     subject.raw(*shared, **program.keywords)
-    for x, old in zip((*arrays_of(data), *shared), before, strict=True):
+    for x, old in zip((*given, *shared), before, strict=True):
         if not np.array_equal(x, old):
             return failure("an input after the call", x, f"unchanged, {old}", call(program, data, dtype))
     return Outcome()
@@ -132,10 +133,10 @@ def _constant_added(subject: Subject, program: Program, data: Data) -> Outcome:
     """A feature that is c_i in query i and 1 in every key adds c_i / t to the whole row."""
     query, key = data.query.copy(), data.positive_key.copy()
     query[:, -1], key[:, -1] = 0, 1
-    plain = replace(data, query=query, positive_key=key)
+    plain = data.but(query=query, positive_key=key)
     shifted_query = query.copy()
     shifted_query[:, -1] = np.linspace(-2, 2, program.rows)
-    shifted = subject.round(replace(plain, query=shifted_query))
+    shifted = subject.round(plain.but(query=shifted_query))
     first, second = subject(program, plain), subject(program, shifted)
     gradients = {name: g for name, g in first.gradients.items() if name != "positive_key"}
     return related(subject, program, shifted, first.loss, gradients, second)
@@ -145,7 +146,7 @@ def _slopes_sum_to_zero(subject: Subject, program: Program, data: Data) -> Outco
     """The slopes of a row sum to 0, so a feature that is equal in all keys gives the query's none."""
     key = data.positive_key.copy()
     key[:, -1] = 3
-    data = replace(data, positive_key=key)
+    data = data.but(positive_key=key)
     want, answer = exact(program, data, subject.dtype), subject(program, data)
     found = []
     if has_gradients(subject, program, answer):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from infonce.conformance.model import Answer, Array, Data, Outcome, Program, Subject
+from infonce.conformance.model import WITH_GRADIENT, Answer, Array, Data, Outcome, Program, Subject
 from infonce.conformance.oracle import Reference, info_nce
+from infonce.conformance.oracle_views import nt_xent, sup_con
 from infonce.conformance.tolerance import Deviation, Exact, deviations
 
 HALVES = ("float16", "bfloat16")
@@ -19,21 +20,22 @@ HALVES = ("float16", "bfloat16")
 
 def reference(program: Program, data: Data, dtype: type[np.floating] = np.float64) -> Reference:
     """The oracle's answer."""
-    options = {name: value for name, value in program.keywords.items() if name != "block_size"}
-    arrays = (data.query, data.positive_key, data.negative_keys, data.temperature)
-    return info_nce(*arrays, **options, cotangent=data.cotangent, dtype=dtype)
+    given = {name: value for name, value in program.keywords.items() if name != "block_size"}
+    given |= {"temperature": data.temperature, "cotangent": data.cotangent, "dtype": dtype, **data.fixed}
+    if program.loss == "nt_xent":
+        views = [data.arrays[name] for name in program.embeddings]
+        return nt_xent(views, **given, **{name: x for name, x in data.arrays.items() if name in WITH_GRADIENT})
+    loss = info_nce if program.loss == "info_nce" else sup_con
+    return loss(**data.arrays, **given)
 
 
 def exact(program: Program, data: Data, dtype: str) -> Exact:
     """What an answer in `dtype` on the (already rounded) data is compared with."""
-    inputs = {"query": data.query, "positive_key": data.positive_key, "temperature": np.asarray(data.temperature)}
-    if data.negative_keys is not None:
-        inputs["negative_keys"] = data.negative_keys
     return Exact(
         reference(program, data),
-        inputs,
+        {**data.arrays, "temperature": np.asarray(data.temperature)},
         normalize=program.keywords.get("normalize", True),
-        terms=program.rows if program.keywords.get("reduction") == "sum" else 1,
+        terms=math.prod(program.anchors) if program.keywords.get("reduction") == "sum" else 1,
         plain=reference(program, data, np.float32) if dtype in HALVES else None,
     )
 
@@ -77,7 +79,7 @@ def related(
 
 def has_gradients(subject: Subject, program: Program, answer: Answer) -> bool:
     """Whether gradients are due: `value_and_grad`, NumPy's only way to them, has none for a loss by row."""
-    return subject.differentiable and (bool(answer.gradients) or program.keywords.get("reduction") != "none")
+    return subject.differentiable and (bool(answer.gradients) or not program.by_row)
 
 
 def judged(found: Iterable[Deviation], called: str, remarks: tuple[str, ...] = (), share: float = 1) -> Outcome:
@@ -106,16 +108,10 @@ def together(outcomes: Iterable[Outcome]) -> Outcome:
 
 def call(program: Program, data: Data, dtype: str) -> str:
     """The call as a user would write it, with shapes in the place of data."""
-    arrays = {"query": data.query, "positive_key": data.positive_key, "negative_keys": data.negative_keys}
-    words = [f"{name}{x.shape}" for name, x in arrays.items() if x is not None]
+    words = [f"{name}{x.shape}" for name, x in {**data.arrays, **data.fixed}.items()]
     t = data.temperature
     words.append(f"temperature={f'array{t.shape}' if isinstance(t, np.ndarray) and t.ndim else float(t):}")
-    return f"info_nce({', '.join(words + [f'{name}={value!r}' for name, value in program.options])}) in {dtype}"
-
-
-def arrays_of(data: Data) -> list[Any]:
-    """The arrays that are there: query, positive key and, where given, the negative keys."""
-    return [x for x in (data.query, data.positive_key, data.negative_keys) if x is not None]
+    return f"{program.loss}({', '.join(words + [f'{name}={value!r}' for name, value in program.options])}) in {dtype}"
 
 
 @contextmanager

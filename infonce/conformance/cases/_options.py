@@ -11,7 +11,7 @@ import numpy as np
 
 from infonce.conformance.cases._agreement import draw
 from infonce.conformance.cases._judge import agrees, failure, related
-from infonce.conformance.model import Answer, Case, Data, Outcome, Program, Subject
+from infonce.conformance.model import Answer, Case, Data, Outcome, Program, Subject, pairs
 from infonce.conformance.oracle import info_nce
 
 BOTH, PAIRED, SYMMETRIC = ("in_batch", True), ("negative_mode", "paired"), ("symmetric", True)
@@ -118,7 +118,7 @@ def _with(program: Program, **options: Any) -> Program:
 def _average(subject: Subject, program: Program, data: Data) -> Outcome:
     """Both directions are this same loss, with queries and keys exchanged."""
     forth = subject(program, data)
-    back = subject(program, replace(data, query=data.positive_key, positive_key=data.query))
+    back = subject(program, data.but(query=data.positive_key, positive_key=data.query))
     exchanged = {"query": "positive_key", "positive_key": "query", "temperature": "temperature"}
     gradients = {name: (g + back.gradients[exchanged[name]]) / 2 for name, g in forth.gradients.items()}
     return related(subject, _with(program, symmetric=True), data, (forth.loss + back.loss) / 2, gradients)
@@ -147,7 +147,7 @@ def _default(in_batch: bool, subject: Subject, program: Program, data: Data) -> 
 
 def _additive(subject: Subject, program: Program, data: Data) -> Outcome:
     """exp(L) - 1 is additive over the batch's own negatives and the explicit ones."""
-    own = replace(data, negative_keys=None)
+    own = data.but(negative_keys=None)
     losses = [subject(program, data).loss, subject(replace(program, negatives=None), own).loss]
     return related(subject, _with(program, in_batch=True), data, np.log1p(sum(np.expm1(loss) for loss in losses)))
 
@@ -156,7 +156,7 @@ def _unit_rows(subject: Subject, program: Program, data: Data) -> Outcome:
     assert data.negative_keys is not None
     arrays = (data.query, data.positive_key, data.negative_keys)
     query, key, negatives = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in arrays)
-    unit = subject.round(Data(query, key, negatives, data.temperature))
+    unit = subject.round(pairs(query, key, negatives, data.temperature))
     return related(subject, _with(program, normalize=False), unit, subject(program, data).loss)
 
 

@@ -11,7 +11,7 @@ from infonce.conformance.cases._agreement import draw
 from infonce.conformance.cases._judge import quiet, related
 from infonce.conformance.cases._programs import OPTIONS, PLAIN
 from infonce.conformance.data import generator
-from infonce.conformance.model import Answer, Array, Case, Data, Group, Outcome, Program, Subject
+from infonce.conformance.model import Answer, Array, Case, Data, Group, Outcome, Program, Subject, pairs
 
 Gradients = Mapping[str, Array]
 # From data to changed data, and what that makes of the loss and of the gradients.
@@ -60,7 +60,7 @@ def _other_order_of_rows(rng: np.random.Generator, data: Data) -> Change:
     paired = data.negative_keys is not None and data.negative_keys.ndim == 3
     t = data.temperature
     cotangent = None if data.cotangent is None else data.cotangent[order]
-    changed = Data(
+    changed = pairs(
         data.query[order],
         data.positive_key[order],
         data.negative_keys[order] if paired and data.negative_keys is not None else data.negative_keys,
@@ -78,40 +78,35 @@ def _other_order_of_rows(rng: np.random.Generator, data: Data) -> Change:
 def _other_order_of_negatives(rng: np.random.Generator, data: Data) -> Change:
     assert data.negative_keys is not None
     order = rng.permutation(data.negative_keys.shape[-2])
-    changed = replace(data, negative_keys=data.negative_keys[..., order, :])
+    changed = data.but(negative_keys=data.negative_keys[..., order, :])
     return changed, _same, lambda name, g: g[..., order, :] if name == "negative_keys" else g
 
 
 def _rows_rescaled(rng: np.random.Generator, data: Data) -> Change:
     """The cosine does not see lengths; the gradient of c * x is that of x over c."""
-    factors = {name: 10 ** rng.uniform(-2, 2, size=(*x.shape[:-1], 1)) for name, x in _arrays(data).items()}
-    changed = replace(data, **{name: x * factors[name] for name, x in _arrays(data).items()})
+    factors = {name: 10 ** rng.uniform(-2, 2, size=(*x.shape[:-1], 1)) for name, x in data.arrays.items()}
+    changed = data.but(**{name: x * factors[name] for name, x in data.arrays.items()})
     return changed, _same, lambda name, g: g / factors.get(name, 1.0)
 
 
 def _rotated(rng: np.random.Generator, data: Data) -> Change:
     features = data.query.shape[1]
     rotation = np.linalg.qr(rng.normal(size=(features, features)))[0]
-    changed = replace(data, **{name: x @ rotation for name, x in _arrays(data).items()})
+    changed = data.but(**{name: x @ rotation for name, x in data.arrays.items()})
     return changed, _same, lambda name, g: g @ rotation if name != "temperature" else g
 
 
 def _other_order_of_features(rng: np.random.Generator, data: Data) -> Change:
     order = rng.permutation(data.query.shape[1])
-    changed = replace(data, **{name: x[..., order] for name, x in _arrays(data).items()})
+    changed = data.but(**{name: x[..., order] for name, x in data.arrays.items()})
     return changed, _same, lambda name, g: g[..., order] if name != "temperature" else g
 
 
 def _scaled_with_the_temperature(rng: np.random.Generator, data: Data) -> Change:
     """Without normalisation (c * q, c * t) is (q, t)."""
     factor = 2.5
-    changed = replace(data, query=factor * data.query, temperature=np.asarray(factor * data.temperature))
+    changed = replace(data, temperature=np.asarray(factor * data.temperature)).but(query=factor * data.query)
     return changed, _same, lambda name, g: g / factor if name in ("query", "temperature") else g
-
-
-def _arrays(data: Data) -> dict[str, Array]:
-    arrays = {"query": data.query, "positive_key": data.positive_key}
-    return arrays if data.negative_keys is None else arrays | {"negative_keys": data.negative_keys}
 
 
 def _same(loss: Array) -> Array:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model import Answer, Data, Program
+from ..model import Answer, Data, Loss, Program
 from ._variant import Form, Step, Task, Toolkit, Variant, loss_dtype
 
 
 class BoundSubject:
-    """Calls `function` as the variant does. `differentiable=False` leaves the gradients to other cases."""
+    """Calls a loss as the variant does.
+
+    `function` stands for `info_nce`; `others` for `nt_xent` and `sup_con`, the package's own where not given.
+    `differentiable=False` leaves the gradients to other cases.
+    """
 
     def __init__(
         self,
@@ -27,32 +32,34 @@ class BoundSubject:
         dtype: str,
         *,
         differentiable: bool = True,
+        others: Mapping[Loss, Callable[..., Any]] = MappingProxyType({}),
     ) -> None:
         self.dtype = dtype
         self.differentiable = differentiable and variant.differentiable
-        self._function = function
+        self._functions: dict[str, Callable[..., Any]] = {**others, "info_nce": function}
         self._toolkit = toolkit
         self._variant = variant
         self._device = device
         self._steps: dict[Task, Step] = {}
 
     def __call__(self, program: Program, data: Data) -> Answer:
-        task = Task(self._function, program)
+        task = Task(self._function(program.loss), program)
         number = float(data.temperature) if program.temperature == "number" else None
         with self._settings():
-            arrays = [self._array(values) for values in _inputs(data, number)]
+            given = {**data.arrays, "temperature": np.asarray(data.temperature, np.float64)}
+            arrays = [self._array(given[name]) for name in task.names]
+            arrays += [self._fixed(data.fixed[name]) for name in task.fixed]
             cotangent = None if data.cotangent is None else self._array(data.cotangent, loss_dtype(self.dtype))
             before = [self._toolkit.to_numpy(array) for array in arrays]
             loss, gradients = self._step(task)(arrays, number, cotangent)
-            shape = (program.rows,) if task.by_row else ()
+            shape = program.anchors if task.by_row else ()
             want = self._toolkit.form(arrays[0])
             remarks = [*self._differences("loss", loss, want._replace(dtype=loss_dtype(self.dtype), shape=shape))]
             named: dict[str, NDArray[np.float64]] = {}
-            for name, array, gradient in zip(task.names, arrays, gradients, strict=False):
-                found = [*self._differences(f"gradient of {name}", gradient, self._toolkit.form(array))]
-                remarks += found
-                named[name] = self._values(gradient, before[task.names.index(name)].shape)
-            for name, array, values in zip(task.names, arrays, before, strict=True):
+            for name, array, values, gradient in zip(task.names, arrays, before, gradients, strict=False):
+                remarks += self._differences(f"gradient of {name}", gradient, self._toolkit.form(array))
+                named[name] = self._values(gradient, values.shape)
+            for name, array, values in zip((*task.names, *task.fixed), arrays, before, strict=True):
                 if not np.array_equal(self._toolkit.to_numpy(array), values, equal_nan=True):
                     remarks.append(f"{name} was modified by the call")
             return Answer(self._values(loss, shape), named if self.differentiable else {}, tuple(remarks))
@@ -63,17 +70,15 @@ class BoundSubject:
             t = data.temperature
             return replace(
                 data,
-                query=self._rounded(data.query),
-                positive_key=self._rounded(data.positive_key),
-                negative_keys=None if data.negative_keys is None else self._rounded(data.negative_keys),
+                arrays={name: self._rounded(x) for name, x in data.arrays.items()},
                 temperature=self._rounded(t) if isinstance(t, np.ndarray) else t,
                 cotangent=None if data.cotangent is None else self._rounded(data.cotangent, loss_dtype(self.dtype)),
             )
 
-    def raw(self, *arguments: Any, **options: Any) -> Any:
-        """Call the function itself: exact NumPy arrays become the framework's own, of their dtype; others stay."""
+    def raw(self, *arguments: Any, loss: Loss = "info_nce", **options: Any) -> Any:
+        """Call the loss itself: exact NumPy arrays become the framework's own, of their dtype; others stay."""
         with self._settings():
-            return self._function(
+            return self._function(loss)(
                 *(self._own(argument) for argument in arguments),
                 **{name: self._own(argument) for name, argument in options.items()},
             )
@@ -83,6 +88,14 @@ class BoundSubject:
         with self._toolkit.settings(self._device), self._variant.settings():
             yield
 
+    def _function(self, loss: Loss) -> Callable[..., Any]:
+        if loss in self._functions:
+            return self._functions[loss]
+        import infonce
+
+        own: Callable[..., Any] = getattr(infonce, loss)
+        return own
+
     def _step(self, task: Task) -> Step:
         if task not in self._steps:
             self._steps[task] = self._variant.build(task)
@@ -90,6 +103,11 @@ class BoundSubject:
 
     def _array(self, values: NDArray[np.float64], dtype: str | None = None) -> Any:
         return self._variant.prepare(self._toolkit.to_array(values, dtype or self.dtype, self._device))
+
+    def _fixed(self, values: NDArray[Any]) -> Any:
+        """Integers and booleans in their own dtype, weights of positives in that of the embeddings."""
+        dtype = self.dtype if values.dtype.kind == "f" else None
+        return self._variant.prepare(self._toolkit.to_array(values, dtype, self._device))
 
     def _rounded(self, values: NDArray[np.float64], dtype: str | None = None) -> NDArray[np.float64]:
         return self._toolkit.to_numpy(self._toolkit.to_array(values, dtype or self.dtype, self._device))
@@ -113,12 +131,3 @@ class BoundSubject:
         if self._toolkit.form(array).shape != tuple(shape):
             return np.full(shape, math.nan)
         return self._toolkit.to_numpy(array)
-
-
-def _inputs(data: Data, number: float | None) -> Iterator[NDArray[np.float64]]:
-    yield data.query
-    yield data.positive_key
-    if data.negative_keys is not None:
-        yield data.negative_keys
-    if number is None:
-        yield np.asarray(data.temperature, np.float64)

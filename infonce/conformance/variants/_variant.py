@@ -17,7 +17,7 @@ DTYPES = ("float64", "float32", "float16", "bfloat16")
 
 Arrays = Sequence[Any]
 # (arrays, temperature where that is a Python number, cotangent where the loss is one per row) to the loss and one
-# gradient for each array, or none.
+# gradient for each of the arrays that have one (they come first), or none.
 Step = Callable[[Arrays, float | None, Any], tuple[Any, Sequence[Any]]]
 
 
@@ -30,10 +30,12 @@ class Task:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The parameters that are arrays, in the order in which `__call__` takes them."""
-        negative_keys = () if self.program.negatives is None else ("negative_keys",)
-        temperature = () if self.program.temperature == "number" else ("temperature",)
-        return ("query", "positive_key", *negative_keys, *temperature)
+        """The parameters that are differentiated: `__call__` takes them first, and then the `fixed` ones."""
+        return self.program.differentiable
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        return self.program.fixed
 
     @property
     def keywords(self) -> dict[str, Any]:
@@ -42,27 +44,36 @@ class Task:
     @property
     def by_row(self) -> bool:
         """Whether the loss is one per row."""
-        return self.keywords.get("reduction") == "none"
+        return self.program.by_row
 
     @property
     def per_row(self) -> tuple[bool, ...]:
-        """For each array, whether its first axis counts the queries."""
-        rows = {
-            "query": True,
-            "positive_key": True,
-            "negative_keys": self.keywords.get("negative_mode") == "paired",
-            "temperature": self.program.temperature == "rows",
+        """For each array, whether its first axis counts the queries or samples."""
+        paired = self.keywords.get("negative_mode") == "paired"
+        shared = {
+            *(() if paired else ("negative_keys", "negative_ids")),
+            *(() if self.program.temperature == "rows" else ("temperature",)),
+            *(name for name, kind in self.program.optional if name in ("mask", "bias") and kind in ("columns", "row")),
         }
-        return tuple(rows[name] for name in self.names)
+        return tuple(name not in shared for name in (*self.names, *self.fixed))
 
-    def arguments(self, number: float | None, arrays: Arrays) -> tuple[Any, ...]:
-        """The function's first four parameters, by position: so that a drop-in's order is judged too."""
-        query, positive_key, *rest = arrays
-        negative_keys = None if self.program.negatives is None else rest.pop(0)
-        return query, positive_key, negative_keys, number if not rest else rest[0]
+    def arguments(self, number: float | None, arrays: Arrays) -> tuple[list[Any], dict[str, Any]]:
+        """The first four parameters of `info_nce` by position, so that a drop-in's order is judged too; the views of
+        `nt_xent`, the first two of `sup_con`; all others by name."""
+        named: dict[str, Any] = dict(zip((*self.names, *self.fixed), arrays, strict=True))
+        if number is not None:
+            named["temperature"] = number
+        first = {
+            "info_nce": ("query", "positive_key", "negative_keys", "temperature"),
+            "nt_xent": self.program.embeddings,
+            "sup_con": ("embeddings", "labels"),
+        }
+        positional = [named.pop(name, None) for name in first[self.program.loss]]
+        return positional, self.keywords | named
 
     def __call__(self, number: float | None, *arrays: Any) -> Any:
-        return self.function(*self.arguments(number, arrays), **self.keywords)
+        positional, named = self.arguments(number, arrays)
+        return self.function(*positional, **named)
 
 
 def values(task: Task) -> Step:
@@ -79,7 +90,11 @@ def own_gradients(task: Task) -> Step:
     value_and_grad = infonce.value_and_grad(task.function)
 
     def step(arrays: Arrays, number: float | None, cotangent: Any) -> tuple[Any, Arrays]:
-        loss, gradients = value_and_grad(*task.arguments(number, arrays), **task.keywords)
+        positional, named = task.arguments(number, arrays)
+        loss, gradients = value_and_grad(*positional, **named)
+        if task.program.loss == "nt_xent":
+            views = gradients.pop("views")
+            gradients |= dict(zip(task.program.embeddings, views, strict=True))
         if set(gradients) != set(task.names):
             raise AssertionError(f"gradients are of {sorted(gradients)}, but should be of {sorted(task.names)}")
         return loss, [gradients[name] for name in task.names]

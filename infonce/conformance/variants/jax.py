@@ -64,7 +64,7 @@ def form(array: Any) -> Form:
 
 
 def gradients(task: Task) -> Callable[..., tuple[Any, Arrays]]:
-    """(number, cotangent, *arrays) to the loss and the gradients of the arrays, by `jax.value_and_grad`."""
+    """(number, cotangent, *arrays) to the loss and the gradients of the differentiable ones, by autodiff."""
 
     def scalar(number: Any, cotangent: Any, *arrays: Any) -> tuple[Any, Any]:
         loss = task(number, *arrays)
@@ -108,7 +108,7 @@ def vmap(task: Task) -> Step:
 
     @functools.cache
     def over(weights: int | None) -> Callable[..., Any]:
-        dims = (None, weights, *(0 for _ in task.names))
+        dims = (None, weights, *(0 for _ in (*task.names, *task.fixed)))
         whole: Callable[..., Any] = jax.jit(jax.vmap(gradients(task), in_axes=dims))
         return whole
 
@@ -121,6 +121,7 @@ def shard_map(*, check_vma: bool) -> Callable[[Task], Step]:
     def build(task: Task) -> Step:
         loss_rows = _ROWS if task.by_row else _SHARED
         inputs = tuple(_ROWS if per_row else _SHARED for per_row in task.per_row)
+        differentiable = inputs[: len(task.names)]
 
         def inside(number: Any, cotangent: Any, *arrays: Any) -> tuple[Any, Arrays]:
             loss, found = gradients(task)(number, cotangent, *arrays)
@@ -129,7 +130,7 @@ def shard_map(*, check_vma: bool) -> Callable[[Task], Step]:
         @functools.cache
         def over(device: Any) -> Callable[..., Any]:
             mesh = Mesh(np.array([device]), ("rows",))
-            ins, outs = (_SHARED, loss_rows, *inputs), (loss_rows, inputs)
+            ins, outs = (_SHARED, loss_rows, *inputs), (loss_rows, differentiable)
             sharded = jax.shard_map(inside, mesh=mesh, in_specs=ins, out_specs=outs, check_vma=check_vma)
             whole: Callable[..., Any] = jax.jit(sharded)
             return whole

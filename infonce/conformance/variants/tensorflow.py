@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from ..model import WITH_GRADIENT, WITHOUT_GRADIENT
 from ._variant import Arrays, Form, Step, Task, Variant, own_gradients
 
 
@@ -64,22 +65,25 @@ def form(array: Any) -> Form:
 
 
 def tape(task: Task) -> Callable[..., tuple[Any, Arrays]]:
-    """(number, cotangent, *arrays) to the loss and the gradients of the arrays, by a GradientTape."""
+    """(number, cotangent, *arrays) to the loss and the gradients of the differentiable ones, by a GradientTape."""
 
     def call(number: Any, cotangent: Any, *arrays: Any) -> tuple[Any, Arrays]:
+        differentiable = arrays[: len(task.names)]
         with tf.GradientTape() as recorded:
-            recorded.watch(arrays)
+            recorded.watch(differentiable)
             loss = task(number, *arrays)
             scalar = loss if cotangent is None else tf.reduce_sum(cotangent * loss)
-        return loss, recorded.gradient(scalar, arrays)
+        return loss, recorded.gradient(scalar, differentiable)
 
     return call
 
 
-def open_axes(array: Any) -> Any:
-    """The array's TensorSpec with every axis open, but the features of a matrix or of a stack of them."""
+def open_axes(name: str, array: Any) -> Any:
+    """The array's TensorSpec with every axis open, but the features of embeddings."""
     shape = [None] * len(array.shape)
-    return tf.TensorSpec([*shape[:-1], array.shape[-1]] if len(shape) > 1 else shape, array.dtype)
+    if shape and name not in ("cotangent", "temperature", *WITH_GRADIENT, *WITHOUT_GRADIENT):
+        shape[-1] = array.shape[-1]
+    return tf.TensorSpec(shape, array.dtype)
 
 
 def eager(task: Task) -> Step:
@@ -94,7 +98,8 @@ def graph(*, jit_compile: bool = False, dynamic: bool = False) -> Callable[[Task
         call = tape(task)
 
         def of_inputs(inputs: dict[str, Any]) -> tuple[Any, Arrays]:
-            return call(inputs.get("number"), inputs.get("cotangent"), *(inputs[name] for name in task.names))
+            arrays = (inputs[name] for name in (*task.names, *task.fixed))
+            return call(inputs.get("number"), inputs.get("cotangent"), *arrays)
 
         @functools.cache
         def traced(names: tuple[str, ...], specs: tuple[Any, ...]) -> Callable[[dict[str, Any]], tuple[Any, Arrays]]:
@@ -103,12 +108,12 @@ def graph(*, jit_compile: bool = False, dynamic: bool = False) -> Callable[[Task
             return whole
 
         def step(arrays: Arrays, number: float | None, cotangent: Any) -> tuple[Any, Arrays]:
-            inputs = dict(zip(task.names, arrays, strict=True))
+            inputs = dict(zip((*task.names, *task.fixed), arrays, strict=True))
             if number is not None:  # a tensor, since a graph is traced anew for each Python number
                 inputs["number"] = tf.constant(number, tf.float64 if arrays[0].dtype == tf.float64 else tf.float32)
             if cotangent is not None:
                 inputs["cotangent"] = cotangent
-            return traced(tuple(inputs), tuple(map(open_axes, inputs.values())))(inputs)
+            return traced(tuple(inputs), tuple(open_axes(name, x) for name, x in inputs.items()))(inputs)
 
         return step
 

@@ -64,23 +64,29 @@ def form(array: Any) -> Form:
     return Form("torch", str(array.dtype).removeprefix("torch."), tuple(array.shape), str(array.device))
 
 
-def backward(task: Callable[..., Any]) -> Step:
-    """The loss, and gradients by `backward`."""
+def backward(task: Task, call: Callable[..., Any] | None = None) -> Step:
+    """The loss, and gradients by `backward`; `call` is the task itself, or that task compiled or in a context."""
+    call = call or task
 
     def step(arrays: Arrays, number: float | None, cotangent: Any) -> tuple[Any, Arrays]:
-        leaves = [array.requires_grad_() for array in arrays]
-        loss = task(number, *leaves)
+        leaves = with_gradient(task, arrays)
+        loss = call(number, *arrays)
         (loss if cotangent is None else (cotangent * loss).sum()).backward()
         return loss.detach(), [leaf.grad for leaf in leaves]
 
     return step
 
 
+def with_gradient(task: Task, arrays: Arrays) -> list[torch.Tensor]:
+    """Those that are differentiated, made leaves."""
+    return [array.requires_grad_() for array in arrays[: len(task.names)]]
+
+
 def compiled(backend: str) -> Callable[[Task], Step]:
     """Compiled for the shapes of each program; a temperature that is a Python number may vary without recompiling."""
 
     def build(task: Task) -> Step:
-        step = backward(torch.compile(task, fullgraph=True, backend=backend))
+        step = backward(task, torch.compile(task, fullgraph=True, backend=backend))
 
         def fixed(arrays: Arrays, number: float | None, cotangent: Any) -> tuple[Any, Arrays]:
             for array in arrays:
@@ -93,7 +99,7 @@ def compiled(backend: str) -> Callable[[Task], Step]:
 
 
 def gradients(task: Task) -> Callable[..., Any]:
-    """(number, cotangent, *arrays) to the gradients, and to the differentiated scalar with the loss."""
+    """(number, cotangent, *arrays) to the differentiable ones' gradients, and to the scalar with the loss."""
     positions = tuple(range(2, 2 + len(task.names)))
     found: Callable[..., Any] = torch.func.grad_and_value(objective(task), positions, has_aux=True)
     return found
@@ -165,7 +171,7 @@ def grad_of_vmap(task: Task) -> Step:
             scalars, losses = torch.func.vmap(objective(task), in_dims=dims)(number, cotangent, *batch)
             return scalars[index], losses[index]
 
-        found, (_, loss) = torch.func.grad_and_value(entry, tuple(range(len(arrays))), has_aux=True)(
+        found, (_, loss) = torch.func.grad_and_value(entry, tuple(range(len(task.names))), has_aux=True)(
             stacked(arrays[0], index), *arrays[1:]
         )
         return loss, [found[0][index], *found[1:]]
@@ -189,15 +195,15 @@ def under(context: Callable[[torch.Tensor], AbstractContextManager[Any]]) -> Cal
 def autocast(dtype: torch.dtype) -> Callable[[Task], Step]:
     """The forward pass inside `torch.autocast`, the backward pass outside, as PyTorch's documentation has it."""
     inside = under(lambda array: torch.autocast(array.device.type, dtype=dtype))
-    return lambda task: backward(inside(task))
+    return lambda task: backward(task, inside(task))
 
 
 def without_gradient(context: Callable[[], AbstractContextManager[Any]]) -> Callable[[Task], Step]:
     def build(task: Task) -> Step:
         def step(arrays: Arrays, number: float | None, cotangent: Any) -> tuple[Any, Arrays]:
-            leaves = [array.requires_grad_() for array in arrays]
+            with_gradient(task, arrays)
             with context():
-                loss = task(number, *leaves)
+                loss = task(number, *arrays)
             if loss.requires_grad:
                 raise AssertionError("loss.requires_grad = True, but should be False: no gradient was wanted")
             return loss, ()
@@ -218,7 +224,7 @@ def scaler(task: Task) -> Step:
             kept.append(task(number, *leaves))
             return scale.scale(kept[0])
 
-        _, found = backward(scaled)(arrays, number, cotangent)
+        _, found = backward(task, scaled)(arrays, number, cotangent)
         return kept[0].detach(), [None if gradient is None else gradient / scale.get_scale() for gradient in found]
 
     return step

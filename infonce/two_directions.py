@@ -1,0 +1,151 @@
+"""Both directions at once: a column's softmax needs a pass over all rows before its slopes are known.
+
+In the key-to-query direction key j scores the batch's queries with row j's own temperature, over the same pairs, and
+without bias.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import forms
+from .backend import Arithmetic
+from .block import ROWS, Block, Sides, logits, nonzero, pull, remaining, summed
+from .forms import LOWEST, Statistics
+from .passes import Gradient, bias_of, explicit, finite, per_row, pull_bias, visit, zero_bias, zero_sums
+from .problem import Options
+
+
+def statistics(b: Arithmetic, options: Options, sides: Sides, block_size: int) -> tuple[Statistics, Statistics]:
+    """One product: the statistics of every query, and by a running maximum those of every key, all (N, 1)."""
+    xp, powers = b.xp, options.powers
+
+    def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
+        block = logits(b, sides, rows, first_row)
+        z, positive = key_logits(b, sides, block)
+        largest, *totals = sums or start()
+        above = xp.maximum(largest, xp.max(z, axis=0, keepdims=True))
+        if powers == (1.0,):
+            e = [b.exp_shifted(z, above, keep=True)]
+        else:
+            e = [xp.exp(c * (z - above)) for c in powers]
+        new = [xp.sum(part, axis=0, keepdims=True) for part in e]
+        new = [x + total * xp.exp(c * (largest - above)) for x, total, c in zip(new, totals, powers, strict=False)]
+        if options.counts:
+            new.append(totals[len(powers)] + summed(xp, remaining(xp, [z]), above, axis=0))
+        if options.label_smoothing:
+            new.append(totals[-1] + summed(xp, finite(xp, [z]), above, axis=0))
+        s = visit(b, options, block).statistics
+        return (s.positive, *s.lse, s.count, s.total, positive), (above, *new)
+
+    def start() -> tuple[Any, ...]:
+        like = xp.matrix_transpose(sides.positive[:, :1])
+        sums = len(powers) + options.counts + bool(options.label_smoothing)
+        return xp.full_like(like, LOWEST), *[xp.zeros_like(like)] * sums
+
+    (positive, *found), sums = b.loop(body, start, sides.rows, block_size)
+    n = len(powers)
+    largest, *totals = (xp.matrix_transpose(x) for x in sums)
+    lse = [(largest if c == 1 else c * largest) + xp.log(nonzero(xp, x)) for c, x in zip(powers, totals, strict=False)]
+    count, total = totals[n] if options.counts else None, totals[-1] if options.label_smoothing else None
+    return Statistics(positive, found[:n], found[n], found[n + 1]), Statistics(found[n + 2], lse, count, total)
+
+
+def key_logits(b: Arithmetic, sides: Sides, block: Block) -> tuple[Any, Any]:
+    """The batch's logits of a block, and the positives', in the key-to-query direction."""
+    z, positive, cut = block.logits[0], block.positive, block.sides
+    if sides.bias is not None:
+        bias = cut.bias[:, : b.size(sides.batch)]
+        z, positive = z - bias, positive - b.own(bias + b.xp.zeros_like(z), block.first_row)
+    if per_row(sides.temperature):
+        z = z * (cut.temperature / b.xp.matrix_transpose(sides.temperature))
+    return z, positive
+
+
+def value(b: Arithmetic, options: Options, sides: Sides, block_size: int) -> Any:
+    """The loss of every row, (N, 1), by one product."""
+    to_key, to_query = statistics(b, options, sides, block_size)
+    t = sides.temperature
+    return 0.5 * (forms.loss(b, options, to_key, t)[0] + forms.loss(b, options, to_query, t)[0])
+
+
+def gradient(
+    b: Arithmetic, options: Options, sides: Sides, block_size: int, weight: Any, wanted: frozenset[str]
+) -> Gradient:
+    """Four products: as `passes.gradient`, for the mean of the query-to-key and the key-to-query loss."""
+    xp, t, powers = b.xp, sides.temperature, options.powers
+    to_key, to_query = statistics(b, options, sides, block_size)
+    key_loss, of_key = forms.loss(b, options, to_key, t)
+    query_loss, of_query = forms.loss(b, options, to_query, t)
+    half = 0.5 * weight
+    key_lses = [xp.matrix_transpose(x) for x in to_query.lse]
+    key_weights = [xp.matrix_transpose(half * c * s) for c, s in zip(powers, of_query.lse, strict=True)]
+    key_total = None if of_query.total is None else xp.matrix_transpose(half * of_query.total)
+    row_weights = [half * c * s for c, s in zip(powers, of_key.lse, strict=True)]
+    row_total = None if of_key.total is None else half * of_key.total
+    of_row = half * of_key.positive
+    of_positive = of_row + half * of_query.positive
+    own_temperature = per_row(t)  # of each row
+
+    def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
+        cut, lses, weights, (total, own, own_row) = split(rows, len(ROWS), len(powers))
+        block = logits(b, sides, cut, first_row)
+        counted = None if total is None else remaining(xp, block.logits)
+        z, _ = key_logits(b, sides, block)
+        of_keys = exponentiated(b, powers, z, key_lses, key_weights, keep=True)
+        if counted is not None:
+            of_keys = of_keys + key_total * counted[0]
+        shares: tuple[Any, ...] = ()
+        if own_temperature:
+            # Key j's temperature scales these, which `Sides.query` takes for row i's.
+            zg = of_keys * finite(xp, [z])[0]
+            column = xp.sum(zg, axis=0, keepdims=True)
+            shares = (xp.sum(zg, axis=-1, keepdims=True), sums[-1] + column if sums else column)
+            of_keys = of_keys * (block.sides.temperature / xp.matrix_transpose(t))
+        parts = [exponentiated(b, powers, part, lses, weights) for part in block.logits]
+        if counted is not None:
+            parts = [part + total * c for part, c in zip(parts, counted, strict=True)]
+        of_bias, bias_sums = None, ()
+        if "bias" in wanted:
+            parts[0] = b.write_own(parts[0], first_row, own_row)
+            of_bias, bias_sums = pull_bias(b, block, parts, None, sums and sums[2 : 2 + len(parts)])
+        parts[0] += of_keys
+        parts[0] = b.write_own(parts[0], first_row, own)
+        gradients, new = pull(b, block, parts, None, None, sums and sums[:2], wanted)
+        return (*gradients, of_bias, *shares[:1]), (*new, *bias_sums, *shares[1:])
+
+    def start() -> tuple[Any, ...]:
+        bias = zero_bias(b, sides) if "bias" in wanted else ()
+        return *zero_sums(b, sides, wanted), *bias, *([xp.zeros_like(key_lses[0])] if own_temperature else [])
+
+    every = (*sides.rows, *to_key.lse, *row_weights, row_total, of_positive, of_row)
+    rows, sums = b.loop(body, start, every, block_size)
+    of_temperature = None
+    if "temperature" in wanted:
+        of_temperature = added(explicit(options, sides, of_key, half), explicit(options, sides, of_query, half))
+        if own_temperature:
+            of_temperature = added(of_temperature, (rows[4] - xp.matrix_transpose(sums[-1])) / t)
+            sums = sums[:-1]
+    bias = bias_of(b, rows[3], sums[2:])
+    return Gradient(0.5 * (key_loss + query_loss), *rows[:3], *sums[:2], of_temperature, bias)
+
+
+def exponentiated(
+    b: Arithmetic, powers: tuple[float, ...], z: Any, lses: Any, weights: Any, keep: bool = False
+) -> Any:
+    """sum_c weight_c exp(c z - lse_c); `z` is lost unless `keep`."""
+    if powers == (1.0,):
+        return b.exp_shifted(z, lses[0], weights[0], keep=keep)
+    terms = [b.xp.exp(c * z - lse) * w for c, lse, w in zip(powers, lses, weights, strict=True)]
+    return terms[0] + terms[1]
+
+
+def split(rows: tuple[Any, ...], first: int, powers: int) -> Any:
+    """The rows of the sides, of the log-sum-exps, of their weights, and the rest."""
+    middle = first + powers
+    return rows[:first], rows[first:middle], rows[middle : middle + powers], rows[middle + powers :]
+
+
+def added(x: Any, y: Any) -> Any:
+    """x + y, where None is 0."""
+    return y if x is None else x if y is None else x + y
