@@ -1,8 +1,20 @@
 """InfoNCE losses with exact gradients: one API for NumPy, PyTorch, JAX, TensorFlow and any Array API library."""
 
+from .bounds import MutualInformation, mutual_information, mutual_information_from_scores
 from .gradients import value_and_grad
 from .losses import info_nce
 from .module import InfoNCE
+from .queue import Queue
 from .views import nt_xent, sup_con
 
-__all__ = ["InfoNCE", "info_nce", "nt_xent", "sup_con", "value_and_grad"]
+__all__ = [
+    "InfoNCE",
+    "MutualInformation",
+    "Queue",
+    "info_nce",
+    "mutual_information",
+    "mutual_information_from_scores",
+    "nt_xent",
+    "sup_con",
+    "value_and_grad",
+]

@@ -98,6 +98,10 @@ class Arithmetic(Protocol):
         """As many rows of `x` from `first_row` on; perhaps a view."""
         return x[first_row : first_row + rows, ...]
 
+    def stop_gradient(self, x: Any) -> Any:
+        """`x` as a constant to the framework's autodiff."""
+        return x
+
     # A framework may have faster kernels for these.
 
     def scores(self, rows: Any, keys: Any, part: int = 0) -> Any:

@@ -44,6 +44,10 @@ class Sides(NamedTuple):
         """What a loop cuts into blocks of rows."""
         return tuple(getattr(self, name) if cut else None for name, cut in zip(ROWS, self.by_row, strict=True))
 
+    @property
+    def bias_by_row(self) -> bool:
+        return self.by_row[ROWS.index("bias")]
+
     def at(self, rows: tuple[Any, ...]) -> Sides:
         """These rows of it."""
         if rows[0] is self.query:
@@ -159,7 +163,7 @@ def combined(xp: Any, e: list[list[Any]], slopes: list[Any], of_total: Any, coun
     found = []
     for i in range(len(e[0])):
         slope = functools.reduce(operator.add, [s * parts[i] for s, parts in zip(slopes, e, strict=True)])
-        found.append(slope if counted is None else slope + of_total * counted[i])
+        found.append(slope if counted is None or of_total is None else slope + of_total * counted[i])
     return found
 
 

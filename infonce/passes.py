@@ -117,7 +117,7 @@ def explicit(options: Options, sides: Sides, slopes: Slopes, w: Any) -> Any:
 def pull_bias(b: Arithmetic, block: Block, p: list[Any], scale: Any, sums: Any) -> tuple[Any, tuple[Any, ...]]:
     """The gradient of the bias: rows of it where each row has its own, else new sums over the rows for each part."""
     xp, like = b.xp, block.positive
-    if b.shape(block.sides.bias)[0] != 1:
+    if block.sides.bias_by_row:
         rows = p if scale is None else [part * scale for part in p]
         return xp.concat(rows, axis=1), ()
     ones = xp.ones_like(like) if scale is None else scale
@@ -139,7 +139,7 @@ def zero_sums(b: Arithmetic, sides: Sides, wanted: frozenset[str]) -> tuple[Any,
 
 def zero_bias(b: Arithmetic, sides: Sides) -> tuple[Any, ...]:
     xp, keys = b.xp, [x[:, :1] for x in (sides.batch, sides.shared) if x is not None]
-    if b.shape(sides.bias)[0] != 1:
+    if sides.bias_by_row:
         return ()
     if sides.own is not None:
         keys.append(xp.astype(sides.own[0, :, :1], sides.query.dtype))

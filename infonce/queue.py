@@ -54,13 +54,9 @@ class Queue(NamedTuple, Generic[Array]):
             ValueError: `size` is below 1, or a shape or a device is wrong.
             TypeError: `size` is no int, `like` is no floating-point array, or `ids` are no integers.
         """
-        if isinstance(size, bool) or not isinstance(size, Integral):
-            raise TypeError(f"size must be an int; received {size!r}.")
-        if size < 1:
-            raise ValueError(f"size must be at least 1; received {size!r}.")
         b = _checked("like", like, ids)
-        xp, zeros = b.xp, b.ahead(like, 1, int(size)) * 0  # (1, size) integers
-        row = b.stop_gradient(xp.sum(xp.zeros_like(like), axis=0, keepdims=True))
+        xp, zeros = b.xp, b.ahead(like, 1, _slots(size)) * 0  # (1, size) integers
+        row = xp.sum(xp.zeros_like(like), axis=0, keepdims=True)  # of no rows too
         column = xp.matrix_transpose(xp.astype(zeros, like.dtype))
         zeros = xp.squeeze(zeros, axis=0)
         return cls(
@@ -91,6 +87,14 @@ class Queue(NamedTuple, Generic[Array]):
             joined(filled, self.mask),
             None if self.ids is None else joined(ids, self.ids),
         )
+
+
+def _slots(size: object) -> int:
+    if isinstance(size, bool) or not isinstance(size, Integral):
+        raise TypeError(f"size must be an int; received {size!r}.")
+    if size < 1:
+        raise ValueError(f"size must be at least 1; received {size!r}.")
+    return int(size)
 
 
 def _checked(name: str, keys: Any, ids: Any, queue: Queue[Any] | None = None) -> Backend:

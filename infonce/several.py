@@ -66,7 +66,9 @@ def solve(
 
     counted = found.present if options.skip_lonely else xp.ones_like(found.present)
     effective = counted if weight is None else counted * weight
-    loss = reduced(b, options, by_view(b, found.loss, views) if stacked else found.loss, effective)
+    loss = reduced(b, options, found.loss, effective)
+    if stacked and options.reduction == "none":
+        loss = xp.squeeze(by_view(b, xp.expand_dims(loss, axis=1), views), axis=1)
     if not wanted:
         return loss, {}
     total = inverse(xp, xp.sum(effective)) if options.reduction == "mean" else 1.0
@@ -138,9 +140,10 @@ def passes(
     def body(sample: Any, rows: tuple[Any, ...], sums: Any) -> Any:
         cut = z.cut(b, rows[:-1])
         s = b.write_own(b.scores(cut.query, z.keys), sample * views, -math.inf)
-        same = cut.positives != 0 if z.labels is None else cut.labels == xp.matrix_transpose(z.labels)
+        weights = None if z.positives is None else xp.astype(cut.positives, s.dtype)
+        same = cut.labels == xp.matrix_transpose(z.labels) if weights is None else weights != 0
         out = same if z.ids is None else same | (cut.ids == xp.matrix_transpose(z.ids))
-        of_positives, statistics = positives(b, options, cut, s, same)
+        of_positives, statistics = positives(b, options, cut.temperature, s, same, weights)
         negative = [b.leave_out(s, out)]
         counted = remaining(xp, negative) if options.counts else None
         count = None if counted is None else xp.sum(counted[0], axis=-1, keepdims=True)
@@ -166,26 +169,24 @@ def passes(
     def start() -> tuple[Any, ...]:
         return (xp.zeros_like(z.keys),) if wanted else ()
 
-    width = [None if x is None else b.shape(x)[-1] for x in z]
     by_row = (True, False, per_row(z.temperature), z.labels is not None, z.ids is not None, z.positives is not None)
-    rows = [
-        xp.reshape(x, (-1, views * n)) if cut and views > 1 else x if cut else None
-        for x, cut, n in zip(z, by_row, width, strict=True)
-    ]
-    w = xp.reshape(weight, (-1, views))
-    found, sums = b.loop(body, start, (*rows, w), block_size)
+    rows = [x if cut else None for x, cut in zip(z, by_row, strict=True)]
+    if views > 1:  # a block holds whole samples
+        rows = [None if x is None else xp.reshape(x, (-1, views * b.shape(x)[-1])) for x in rows]
+    found, sums = b.loop(body, start, (*rows, xp.reshape(weight, (-1, views))), block_size)
     return Found(*found, *(sums or (None,)))
 
 
-def positives(b: Arithmetic, options: Options, rows: Rows, s: Any, same: Any) -> tuple[Positives, Statistics]:
+def positives(
+    b: Arithmetic, options: Options, temperature: Any, s: Any, same: Any, weights: Any
+) -> tuple[Positives, Statistics]:
     """A block's positives, and their statistics."""
     xp = b.xp
     nothing = xp.full_like(s, -math.inf)
-    z = xp.where(same, s - options.margin / rows.temperature if options.margin else s, nothing)
+    z = xp.where(same, s - options.margin / temperature if options.margin else s, nothing)
     absent = z == -math.inf
     one, zero = xp.ones_like(s), xp.zeros_like(s)
-    weights = one if rows.positives is None else xp.astype(rows.positives, s.dtype)
-    weights = xp.where(absent, zero, weights)
+    weights = xp.where(absent, zero, one if weights is None else weights)
     share = weights / nonzero(xp, xp.sum(weights, axis=-1, keepdims=True))
     number = xp.sum(xp.where(absent, zero, one), axis=-1, keepdims=True)
     largest = xp.max(z, axis=-1, keepdims=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, normalize
 
 PEERS: dict[str, Callable[..., Tensor]] = {}
 
@@ -21,7 +21,7 @@ def peer(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def unit(x: Tensor) -> Tensor:
-    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return normalize(x, dim=-1)
 
 
 def first(logits: Tensor) -> Tensor:

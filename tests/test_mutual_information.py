@@ -245,12 +245,12 @@ def test_smaller_alpha_lifts_the_ceiling(alpha: float) -> None:
 def test_streamed_equals_the_formula(framework: Framework, mode: str, alpha: float, dtype: str) -> None:
     arrays, options = MODES[mode]
     given = [framework.array(x, dtype) for x in arrays]
-    for normalize, block_size in ((True, None), (False, 2)):
-        found = mutual_information(
-            *given, temperature=0.5, normalize=normalize, alpha=alpha, block_size=block_size, **options
-        )
-        scores = first_column(mode, 0.5, normalize)
-        check(framework, found, rows(scores, alpha), ceiling_of(scores.shape[1] - 1, alpha), dtype)
+    normalize, block_size = (True, None) if dtype == "float64" else (False, 2)
+    found = mutual_information(
+        *given, temperature=0.5, normalize=normalize, alpha=alpha, block_size=block_size, **options
+    )
+    scores = first_column(mode, 0.5, normalize)
+    check(framework, found, rows(scores, alpha), ceiling_of(scores.shape[1] - 1, alpha), dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -347,12 +347,11 @@ def compiled(name: str, fn: Callable[..., Any]) -> Iterator[tuple[Framework, Cal
             import tensorflow as tf
 
             for jit_compile in (False, True):
-                yield framework, tf.function(fn, jit_compile=jit_compile)
                 yield framework, tf.function(fn, jit_compile=jit_compile, reduce_retracing=True)
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # Dynamo's own doing
-@pytest.mark.parametrize("alpha", [1.0, 0.5, 0.0])
+@pytest.mark.parametrize("alpha", [1.0, 0.5])
 @pytest.mark.parametrize("name", ["torch", "jax", "tensorflow"])
 def test_scores_compiled(name: str, alpha: float) -> None:
     for positive in ("diagonal", "first"):
@@ -372,15 +371,10 @@ def test_scores_compiled(name: str, alpha: float) -> None:
 def test_streamed_compiled(name: str, mode: str) -> None:
     arrays, options = MODES[mode]
     scores = first_column(mode, 0.5, True)
-    for alpha, block_size in ((1.0, 3), (0.5, None)):
-        for framework, call in compiled(
-            name,
-            lambda *given, alpha=alpha, block_size=block_size: mutual_information(
-                *given, temperature=0.5, alpha=alpha, block_size=block_size, **options
-            ),
-        ):
-            found = call(*map(framework.array, arrays))
-            check(framework, found, rows(scores, alpha), ceiling_of(scores.shape[1] - 1, alpha), "float64")
+    fn = lambda *given: mutual_information(*given, temperature=0.5, alpha=0.5, block_size=3, **options)  # noqa: E731
+    for framework, call in compiled(name, fn):
+        found = call(*map(framework.array, arrays))
+        check(framework, found, rows(scores, 0.5), ceiling_of(scores.shape[1] - 1, 0.5), "float64")
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])

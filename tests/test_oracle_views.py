@@ -44,11 +44,11 @@ def rows_of(count: int, seed: int = 0) -> np.ndarray[Any, Any]:
 
 
 def matrix(rows: int, weighted: bool) -> np.ndarray[Any, Any]:
-    """Positives by row, not symmetric: row 0 has none, row 1 all others, and the diagonal, which is ignored, is set."""
+    """Positives by row, not symmetric: row 0 has none, row 1 all others; the diagonal, half of it set, is ignored."""
     rng = np.random.default_rng(rows)
     marked = rng.random((rows, rows)) < 0.4
     marked[0], marked[1] = False, True
-    marked |= np.eye(rows, dtype=bool)
+    np.fill_diagonal(marked, np.arange(rows) % 2 == 0)
     return marked * rng.uniform(0.2, 3, (rows, rows)) if weighted else marked
 
 
@@ -234,6 +234,14 @@ def test_without_positives(name: str) -> None:
             got = sup_con(rows_of(1)[:, 0], np.arange(SAMPLES), t, reduction, rows_without_positives=rule, **options)
             assert not np.any(got.loss)
             assert not any(gradient.any() for gradient in got.gradients.values())
+
+
+def test_no_rows() -> None:
+    none = np.zeros((0, 3))
+    for reduction, shape in (("sum", ()), ("none", (0,))):
+        for got in (nt_xent([none, none], 0.5, reduction), sup_con(none, np.zeros(0, int), 0.5, reduction)):
+            assert got.loss.shape == shape
+            assert not got.loss.any()
 
 
 def test_rows_without_positives_are_ignored_or_count_as_zero() -> None:

@@ -47,10 +47,10 @@ class Model:
 
 
 @pytest.mark.parametrize("ids_dtype", [None, "int32", "int64"])
-@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
 def test_holds_the_last_keys(framework: Framework, dtype: str, ids_dtype: str | None) -> None:
-    if dtype == "float16" and framework.name == "array_api_strict":
-        pytest.skip("the Array API standard has no half precision")
+    if dtype in framework.toolkit.lacking():
+        pytest.skip(framework.toolkit.lacking()[dtype])
 
     def own_ids(ids: Any) -> Any:
         return None if ids_dtype is None else framework.array(ids, ids_dtype)

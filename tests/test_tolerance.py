@@ -16,6 +16,7 @@ from infonce.conformance.tolerance import Exact, deviations
 
 QUERY, KEY = np.random.default_rng(0).normal(size=(2, 6, 5))
 INPUTS = {"query": QUERY, "positive_key": KEY, "temperature": np.asarray(0.1)}
+EYES = {"query": np.eye(2), "positive_key": np.eye(2), "negative_keys": np.eye(2)[:1]}
 EXACT = Exact(info_nce(QUERY, KEY, temperature=np.asarray(0.1)), INPUTS)
 
 
@@ -112,6 +113,43 @@ def test_a_zero_row_must_have_gradient_zero() -> None:
     assert worst(given, "float32", exact) == 0
     gradients["query"][1, 0] = 1e-30
     assert worst(given, "float32", exact) == math.inf
+
+
+@pytest.mark.parametrize(("dtype", "eps"), [("float64", 2.0**-52), ("float32", 2.0**-23)])
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_weights_and_biases_are_judged_by_the_size_of_their_terms(name: str, dtype: str, eps: float) -> None:
+    options = {"weight": np.linspace(0.5, 2, 6), "bias": np.linspace(-1, 1, 6)}
+    exact = Exact(info_nce(QUERY, KEY, **options), {"query": QUERY, "positive_key": KEY})
+    reference, terms = exact.reference, np.max(exact.reference.uncancelled[name])
+    for off, passes in ((4 * eps * terms, True), (1e-3 * terms, False)):
+        changed = dict(reference.gradients)
+        changed[name] = changed[name] + off * (np.arange(6) == 2)
+        found = worst(Answer(np.asarray(reference.loss), changed), dtype, exact)
+        assert found < 1 if passes else found > 10
+    with_inputs = replace(exact, inputs=exact.inputs | {name: np.asarray(options[name]) * 1e9})
+    assert worst(Answer(np.asarray(reference.loss), changed), dtype, with_inputs) == found  # by no other scale
+
+
+def test_a_decoupled_loss_near_zero_may_err_like_its_logits() -> None:
+    """One negative exactly as near as the positive: A - z+ = 0, from logits of 10 that carry 1e-15 each."""
+    reference = info_nce(np.eye(2), np.eye(2), np.eye(2)[:1], decoupled=True, reduction="none")
+    assert reference.loss[0] == 0
+    for dtype, off, passes in (("float64", 1e-14, True), ("float64", 1e-12, False), ("float32", 1e-6, True)):
+        found = worst(Answer(reference.loss + off, reference.gradients), dtype, Exact(reference, EYES))
+        assert (found < 1) == passes
+    assert worst(Answer(reference.loss + 1e-4, reference.gradients), "float32", Exact(reference, EYES)) > 1
+
+
+@pytest.mark.parametrize(("options", "size"), [({"hardness": 1.0}, 3), ({"debias": 0.5}, 1 + 2 / (2 * math.e**2 - 1))])
+def test_what_magnifies_the_logits_errors_magnifies_what_is_allowed(options: dict[str, float], size: float) -> None:
+    """A moves by 1 + 2 beta or (x + y) / (x - y) times what its logits move by at most; here x = e, y = 1 / (2 e)."""
+    ones = np.array([[1.0, 0.0]])
+    negatives = np.array([[1.0, 0.0], [1.0, 0.0]])
+    plain = info_nce(ones, -ones, negatives, 1.0, decoupled=True)
+    reference = info_nce(ones, -ones, negatives, 1.0, decoupled=True, **options)
+    # The plain loss has slopes 1/2, 1/2 and -1.
+    assert float(plain.sensitivity) == 1
+    assert float(reference.sensitivity) == pytest.approx((size + 1) / 2, rel=1e-13)
 
 
 def test_half_precision_may_err_twice_as_much_as_the_plain_formula() -> None:

@@ -49,6 +49,9 @@ class JAXArithmetic(Arithmetic):
             outputs = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), outputs, last)
         return outputs, sums
 
+    def stop_gradient(self, x: Array) -> Array:
+        return jax.lax.stop_gradient(x)
+
     def own(self, x: Array, first_row: Any) -> Array:
         return jnp.take_along_axis(x, first_row + jnp.arange(x.shape[0])[:, None], axis=1)
 

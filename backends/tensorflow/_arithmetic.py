@@ -45,6 +45,9 @@ class TensorFlowArithmetic(Arithmetic):
             outputs = tuple(None if x is None else tf.concat([x, y], 0) for x, y in zip(outputs, last, strict=True))
         return outputs, sums
 
+    def stop_gradient(self, x: Any) -> Any:
+        return tf.stop_gradient(x)
+
     def own(self, x: Any, first_row: Any) -> Any:
         rows = tf.range(tf.shape(x)[0])
         return tf.gather_nd(x, tf.stack([rows, first_row + rows], axis=1))[:, None]

@@ -63,20 +63,27 @@ def agreed(inputs: Inputs) -> Inputs:
     """
     if tf.executing_eagerly() or all(None not in x.shape for x in inputs if x is not None):
         return inputs
-    query, positive, negatives, temperature = inputs
+    query, positive, negatives, temperature = inputs[:4]
     n, features = tf.shape(query)[0], tf.shape(query)[1]
+    found = {}
     if positive is not None:
-        positive = sized(positive, "positive_key", [n, features])
+        found["positive_key"] = sized(positive, "positive_key", [n, features])
+        for name in ("ids", "weight"):
+            if getattr(inputs, name) is not None:
+                found[name] = sized(getattr(inputs, name), name, [n])
+        if temperature.shape.rank > 0:
+            found["temperature"] = sized(temperature, "temperature", [n, *temperature.shape[1:]])
     if negatives is not None:
         rows = n if negatives.shape.rank == 3 else tf.shape(negatives)[0]
-        negatives = sized(negatives, "negative_keys", [rows, *tf.unstack(tf.shape(negatives))[1:-1], features])
-    if temperature.shape.rank > 0:
-        temperature = sized(temperature, "temperature", [n, *temperature.shape[1:]])
-    return Inputs(query, positive, negatives, temperature)
+        own = tf.unstack(tf.shape(negatives))[1:-1]
+        found["negative_keys"] = sized(negatives, "negative_keys", [rows, *own, features])
+        if inputs.negative_ids is not None:
+            found["negative_ids"] = sized(inputs.negative_ids, "negative_ids", [rows, *own])
+    return inputs._replace(**found)
 
 
 def sized(x: Any, name: str, shape: list[Any]) -> Any:
-    message = f"query and {name} must have the same number of rows N and of features D."
+    message = f"query and {name} must have the same number of rows N, and of features D, and ids one for each key."
     with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(x), tf.stack(shape), message)]):
         reshaped = tf.reshape(x, shape)
     reshaped.set_shape(x.shape)

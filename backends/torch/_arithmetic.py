@@ -56,6 +56,9 @@ class TorchArithmetic(Arithmetic):
         x = torch.sub(x, shift, out=self._buffer(-1, x, x.shape)) if keep else x.sub_(shift)
         return x.exp_() if weight is None else x.exp_().mul_(weight)
 
+    def stop_gradient(self, x: Tensor) -> Tensor:
+        return x.detach()
+
     def own(self, x: Tensor, first_row: int) -> Any:
         return x.diagonal(first_row).clone().unsqueeze(1) if self.in_place else super().own(x, first_row)
 

@@ -96,7 +96,8 @@ def row_losses(
         by_above = _sigmoid(above.value - all_positives)
         loss = (all_positives - aim) + _softplus(above.value - all_positives)
         rest, missed = softmax - aim_slope, by_above[:, None] * softmax
-        slope, terms = rest - missed, np.abs(rest) + missed
+        several = np.sum(positive, axis=1, keepdims=True) > 1  # the rest of a single positive is 0 without rounding
+        slope, terms = rest - missed, np.where(several, softmax + aim_slope, 0) + missed
     slope = slope + by_above[:, None] * above.slope
     terms = terms + by_above[:, None] * above.terms
     if objective.label_smoothing:

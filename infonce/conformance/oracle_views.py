@@ -93,7 +93,7 @@ def sup_con(
     """
     x = np.asarray(embeddings, dtype)
     shape, x = x.shape, x.reshape(-1, x.shape[-1])
-    samples = np.repeat(np.arange(shape[0]), len(x) // shape[0])
+    samples = np.repeat(np.arange(shape[0]), shape[1] if len(shape) == 3 else 1)
     if labels is not None:
         by_row = np.asarray(labels)[samples]
         positives = by_row[:, None] == by_row
@@ -141,7 +141,7 @@ def _contrasted(
 ) -> Reference:
     """Every row against all others; the gradient with respect to the rows is called "rows"."""
     x, samples, dtype = batch.x, batch.samples, batch.x.dtype
-    count = int(samples.max()) + 1
+    count = int(np.max(samples, initial=-1)) + 1
     t = np.broadcast_to(np.asarray(temperature, dtype).reshape(-1), (count,))[samples]
     per_row = None if weight is None else np.asarray(weight, dtype)[samples]
     others = ~np.eye(len(x), dtype=bool)

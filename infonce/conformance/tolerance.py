@@ -20,7 +20,7 @@ largest |x_i| * |g_i|. Additions keep that meaningful:
   bias sum_i |dL/dz_ij|, for the weights the rows' losses (for the mean with the mean loss added, over sum(w));
 - the error of a loss is that of its logits times sum_ij |dL/dz_ij| / 2. For the plain loss that is below the loss, and
   below 1 per row; where an option makes it more (no smaller for a decoupled loss near 0, 1 + 2 beta times under
-  hardness, x / (x - y) times under debias, which subtracts y from x), it stands in the place of the loss and the 1.
+  hardness, (x + y) / (x - y) under debias, which subtracts y from x), it stands in the place of the loss and the 1.
   The gradients' terms above grow alike;
 - a slope dL/dz_ij below the smallest normal number may have been flushed to 0, and with it what it is multiplied with:
   |q_i| |k_j| / t_i, or z_ij for the temperature.

@@ -134,12 +134,11 @@ class DebiasFloorWithoutTemperature(Family):
         return super().at_least(mean, least.detach())
 
 
-class DebiasBeforeHardness(Family):
-    """The order of the two exchanged: what hardness adds is not corrected."""
+class DebiasOrHardness(Family):
+    """Together only debias acts."""
 
-    def harder(self, z: Tensor, negative: Tensor, beta: float) -> Tensor:
-        plain = self.log_sum_exp(z, negative)
-        return plain + (super().harder(z, negative, beta) - plain).detach()
+    def rows(self, *arguments: Any, debias: float = 0.0, hardness: float = 0.0, **terms: Any) -> Any:
+        return super().rows(*arguments, debias=debias, hardness=0.0 if debias else hardness, **terms)
 
 
 class MaskedColumnsCounted(Family):

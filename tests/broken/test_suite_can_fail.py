@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 
 import pytest
 
@@ -103,7 +103,7 @@ BROKEN_OPTIONS: tuple[type[Family], ...] = (
     _options.DebiasWithoutTheClamp,
     _options.DebiasClampedAtZero,
     _options.DebiasFloorWithoutTemperature,
-    _options.DebiasBeforeHardness,
+    _options.DebiasOrHardness,
     _options.MaskedColumnsCounted,
     _options.HardnessDetached,
     _options.HardnessWithoutTheCount,
@@ -140,26 +140,19 @@ def test_each_broken_one_fails_in_its_group(broken: type[Correct], dtype: str, g
     assert any(not case.judge(subject).passed for case in cases)
 
 
-def failures(family: Family, cases: Sequence[Case]) -> list[str]:
-    """The cases that fail; an exception is a failure, as in a run."""
-    subject, failed = family.subject(), []
-    for case in cases:
-        try:
-            passed = case.judge(subject).passed
-        except RuntimeError:
-            passed = False
-        if not passed:
-            failed.append(case.name)
-    return failed
+def failures(family: Family, cases: Iterable[Case]) -> Iterator[str]:
+    """The cases that fail, one by one."""
+    subject = family.subject()
+    return (case.name for case in cases if not case.judge(subject).passed)
 
 
 def test_the_correct_family_passes_every_case_of_options() -> None:
-    assert not failures(Family(), OF_THE_FAMILY)
+    assert not [*failures(Family(), OF_THE_FAMILY)]
 
 
 @pytest.mark.parametrize("broken", BROKEN_OPTIONS, ids=lambda broken: broken.__name__)
 def test_each_broken_option_fails(broken: type[Family]) -> None:
-    assert failures(broken(), OF_THE_FAMILY)
+    assert next(failures(broken(), OF_THE_FAMILY), None)
 
 
 def test_every_broken_option_is_listed() -> None:
@@ -169,7 +162,7 @@ def test_every_broken_option_is_listed() -> None:
 
 def test_a_family_without_checks_fails_every_refusal() -> None:
     cases = [case for case in REFUSED if "float64" in case.dtypes]
-    assert failures(Family(), cases) == [case.name for case in cases]
+    assert [*failures(Family(), cases)] == [case.name for case in cases]
 
 
 def test_there_are_at_least_twenty_and_each_group_notices_some() -> None:

@@ -20,7 +20,8 @@ VIEW_SETS = (("normal", 0.1), ("normal", 1.0), ("aligned", 0.5), ("crowded", 0.1
 VIEW_EXTREMES = (("aligned", 0.05), ("zero-rows", 0.1), ("normal", 0.01), ("entries-of-1e20", 0.1))
 HALF_SETS = (("normal", 0.1), ("aligned", 0.5), ("crowded", 0.1), ("zero-rows", 0.1))
 
-# What each option of info_nce is tried with alone, in every mode where it has a meaning.
+# What each option of info_nce is tried with alone, in those of these modes where it has a meaning.
+ALONE = ("in-batch", "paired", "in-batch-unpaired", "symmetric-paired")
 TERMS: dict[str, tuple[tuple[tuple[str, Any], ...], Optional]] = {
     "weight": ((), (("weight", "rows"),)),
     "mask-columns": ((), (("mask", "columns"),)),
@@ -146,7 +147,7 @@ def _alone() -> Iterator[Case]:
     """Each option in each mode; reduction, block size and the form of the temperature in turns."""
     for i, (term, (options, optional)) in enumerate(TERMS.items()):
         for j, (mode, (negatives, mode_options)) in enumerate(MODES.items()):
-            if not _has_meaning(term, mode):
+            if mode not in ALONE or not _has_meaning(term, mode):
                 continue
             turns = {"reduction": ("none", "mean", "sum")[(i + j) % 3], "block_size": BLOCKS[(i + 2 * j) % 6]}
             keywords = (*(turns | dict(options)).items(), *mode_options)
@@ -158,7 +159,7 @@ def _alone() -> Iterator[Case]:
 def _has_meaning(term: str, mode: str) -> bool:
     if term == "ids-negative-ids":
         return "paired" in mode
-    return term not in ("ids", "ids-equal") or mode not in ("unpaired", "paired")
+    return term not in ("ids", "ids-equal") or mode != "paired"
 
 
 def _together() -> Iterator[Case]:

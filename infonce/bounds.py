@@ -89,9 +89,17 @@ def mutual_information(
     """
     alpha = _alpha(alpha)
     b = _backend_of_pairs(query, positive_key, negative_keys, negative_mode, in_batch)
-    options = {"normalize": normalize, "in_batch": in_batch, "block_size": block_size}
     over = info_nce(  # A - z+
-        query, positive_key, negative_keys, temperature, "none", negative_mode, decoupled=True, **options
+        query,
+        positive_key,
+        negative_keys,
+        temperature,
+        "none",
+        negative_mode,
+        normalize=normalize,
+        in_batch=in_batch,
+        decoupled=True,
+        block_size=block_size,
     )
     own = _own_scores(b.xp, query, positive_key, temperature, normalize, over)
     candidates = _count(b.xp, positive_key[:, :1], over) if in_batch or negative_keys is None else 1
@@ -241,9 +249,10 @@ def _count(xp: Any, x: Any, like: Any) -> Any:
 def _alpha(alpha: object) -> float:
     if isinstance(alpha, bool) or not isinstance(alpha, Real):
         raise TypeError(f"alpha must be a number from 0 (NWJ) to 1 (InfoNCE); received {alpha!r}.")
-    if not 0 <= alpha <= 1:
+    number = float(alpha)
+    if not 0 <= number <= 1:
         raise ValueError(f"alpha must lie between 0 (NWJ) and 1 (InfoNCE); received {alpha!r}.")
-    return float(alpha)
+    return number
 
 
 def _scores_fit(shape: checks.Shape, positive: str) -> None:
