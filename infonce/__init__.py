@@ -1,6 +1,7 @@
 """InfoNCE losses with exact gradients: one API for NumPy, PyTorch, JAX, TensorFlow and any Array API library."""
 
 from .bounds import MutualInformation, mutual_information, mutual_information_from_scores
+from .evaluation import metrics
 from .gradients import value_and_grad
 from .losses import info_nce
 from .module import InfoNCE
@@ -12,6 +13,7 @@ __all__ = [
     "MutualInformation",
     "Queue",
     "info_nce",
+    "metrics",
     "mutual_information",
     "mutual_information_from_scores",
     "nt_xent",

@@ -62,6 +62,7 @@ class Block(NamedTuple):
     first_row: Any
     positive: Any  # (B, 1)
     logits: list[Any]  # one for each part that is present: batch, shared or own
+    scores: list[Any]  # the same without bias; perhaps the same arrays
     own: Any = None  # (B, K, D), unit rows
     own_norm: Any = None
 
@@ -78,6 +79,7 @@ def logits(b: Arithmetic, whole: Sides, rows: tuple[Any, ...], first_row: Any) -
         own = xp.astype(own, sides.query.dtype)
         own, norm = b.unit_rows(own) if sides.normalize else (own, None)
         z.append(xp.squeeze(xp.matmul(own, xp.expand_dims(sides.query, axis=-1)), axis=-1))
+    scores = z
     if z and sides.bias is not None:
         z = [part + bias for part, bias in zip(z, parts(b, sides, sides.bias), strict=True)]
     if sides.batch is None:
@@ -90,7 +92,7 @@ def logits(b: Arithmetic, whole: Sides, rows: tuple[Any, ...], first_row: Any) -
         z = [part if out is None else b.leave_out(part, out) for part, out in zip(z, absent(b, sides), strict=True)]
     if sides.batch is not None:
         z[0] = b.write_own(z[0], first_row, -math.inf)
-    return Block(sides, first_row, positive, z, own, norm)
+    return Block(sides, first_row, positive, z, z if sides.bias is None else scores, own, norm)
 
 
 def parts(b: Arithmetic, sides: Sides, columns: Any) -> list[Any]:
@@ -123,6 +125,11 @@ def remaining(xp: Any, z: list[Any]) -> list[Any]:
     return [xp.where(part == -math.inf, xp.zeros_like(part), xp.ones_like(part)) for part in z]
 
 
+def finite(xp: Any, z: list[Any]) -> list[Any]:
+    """The logits of the negatives that remain, 0 for the others."""
+    return [xp.where(part == -math.inf, xp.zeros_like(part), part) for part in z]
+
+
 def summed(xp: Any, z: list[Any], like: Any, axis: int = -1) -> Any:
     """The sum over all parts; zeros like `like` without any."""
     sums = [xp.sum(part, axis=axis, keepdims=True) for part in z]
@@ -131,8 +138,8 @@ def summed(xp: Any, z: list[Any], like: Any, axis: int = -1) -> Any:
 
 def exponentials(
     b: Arithmetic, z: list[Any], powers: tuple[float, ...], may_lack: bool, like: Any
-) -> tuple[list[list[Any]], list[Any], list[Any]]:
-    """For each power c, with m the row maximum of z: exp(c (z - m)) of each part; their row sums; log sum exp(c z).
+) -> tuple[list[list[Any]], list[Any], list[Any], Any]:
+    """For each power c, with m the row maximum of z: exp(c (z - m)) of each part; their row sums; log sum exp(c z); m.
 
     A row without candidates has the sum 1 and the logarithm LOWEST. `z` is lost.
     """
@@ -150,7 +157,7 @@ def exponentials(
     if may_lack:
         totals = [nonzero(xp, total) for total in totals]
     lses = [(largest if c == 1 else c * largest) + xp.log(total) for c, total in zip(powers, totals, strict=True)]
-    return e, totals, lses
+    return e, totals, lses, largest
 
 
 def nonzero(xp: Any, total: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import passes, self_similarity, several, two_directions
+from . import measures, passes, self_similarity, several, two_directions
 from .backend import Arithmetic
 from .block import Sides
 from .frame import column, compute_dtype, of_weight, off_sphere, reduced, row_weight, rows_per_block, sphere
@@ -16,21 +16,22 @@ Unit = tuple[Any, Any]  # rows as they are multiplied, and their norms
 
 def solve(
     b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...] = (), cotangent: Any = None
-) -> tuple[Any, Gradients]:
-    """The loss, reduced, and its gradients by parameter name, with respect to the raw inputs.
+) -> tuple[Any, Gradients, tuple[Any, ...]]:
+    """The loss, reduced, its gradients by parameter name, with respect to the raw inputs, and `measures.NAMES`.
 
     `wanted` names the gradients; with none of them the value alone is computed. With reduction "none" the gradients
     are those of sum(cotangent * loss). Loss and gradients are in the compute dtype.
     """
     if options.views:
         rows = self_similarity if self_similarity.symmetric(options, inputs) else several
-        return rows.solve(b, options, inputs, wanted, cotangent)
+        return *rows.solve(b, options, inputs, wanted, cotangent), ()
     sides, units = sides_of(b, options, inputs)
     weight = None if inputs.weight is None else column(b, inputs.weight, sides.query.dtype)
     block_size = rows_per_block(options, columns(b, options, inputs))
     route = two_directions if options.symmetric and sides.batch is not None else passes
     if not wanted:
-        return reduced(b, options, route.value(b, options, sides, block_size), weight), {}
+        loss, measured = route.value(b, options, sides, block_size)
+        return reduced(b, options, loss, weight), {}, measures.means(b, sides, measured)
 
     w = row_weight(b, options, sides.query, weight, cotangent)
     needed = frozenset((*wanted, "query") if "temperature" in wanted else wanted)
@@ -39,7 +40,7 @@ def solve(
     gradients = gathered(b, inputs, sides, units, g, wanted)
     if "weight" in wanted:
         gradients["weight"] = b.xp.squeeze(of_weight(b, options, g.loss, loss, weight, cotangent), axis=-1)
-    return loss, gradients
+    return loss, gradients, measures.means(b, sides, g.measured)
 
 
 def sides_of(b: Arithmetic, options: Options, inputs: Inputs) -> tuple[Sides, dict[str, Unit]]:

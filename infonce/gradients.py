@@ -51,7 +51,7 @@ def value_and_grad(fn: Callable[..., Any]) -> Callable[..., tuple[Any, dict[str,
             raise ValueError('value_and_grad needs one loss: reduction must be "mean" or "sum"; received "none".')
         wanted = tuple(name for name, x in call.inputs.differentiable.items() if checks.is_array(x))
         loss, gradients = call.backend.solve(call.options, call.inputs, wanted)
-        return loss, call.gradients(gradients)
+        return call.loss(loss), call.gradients(gradients)
 
     return compute
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import checks, family_checks
+from . import checks, family_checks, measures
 from .backend import Backend
-from .calls import Call, loss
+from .calls import Call, loss, same
 from .problem import Inputs, Options
 
 
@@ -119,7 +119,12 @@ def info_nce(
         hardness=float(hardness),
     )
     inputs = Inputs(query, positive_key, negative_keys, temperature, bias, weight, ids, negative_ids, mask)
-    return Call(backend, options, inputs)
+    return Call(backend, options, inputs, with_names if return_metrics else same)
+
+
+def with_names(answer: tuple[Any, tuple[Any, ...]]) -> tuple[Any, dict[str, Any]]:
+    """The loss, and what was measured by name."""
+    return answer[0], dict(zip(measures.NAMES, answer[1], strict=True))
 
 
 def check_others(b: Backend, query: Any, batch: Any, negatives: Any, arrays: dict[str, Any]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 from . import forms
 from .backend import Arithmetic
-from .block import Block, Sides, combined, exponentials, logits, pull, remaining, summed
+from .block import Block, Sides, combined, exponentials, finite, logits, pull, remaining, summed
 from .forms import Slopes, Statistics
+from .measures import Measured, effective, of_negatives, plain_lse, rank
 from .problem import Options
 
 
@@ -19,6 +19,7 @@ class Visit(NamedTuple):
     exponentials: list[list[Any]]  # for each power, of each part
     totals: list[Any]  # their row sums
     counted: list[Any] | None  # 1 where a negative remains, else 0; where the loss needs it
+    measured: tuple[Any, ...]  # Measured of these rows, or nothing
 
 
 class Gradient(NamedTuple):
@@ -32,6 +33,7 @@ class Gradient(NamedTuple):
     shared: Any  # (M, D)
     temperature: Any  # (N, 1): what does not reach it through Sides.query
     bias: Any  # (1 or N, columns)
+    measured: tuple[Any, ...]  # Measured of all rows, or nothing
 
 
 def visit(b: Arithmetic, options: Options, block: Block) -> Visit:
@@ -40,24 +42,27 @@ def visit(b: Arithmetic, options: Options, block: Block) -> Visit:
     counted = remaining(xp, z) if options.counts else None
     count = None if counted is None else summed(xp, counted, block.positive)
     total = summed(xp, finite(xp, z), block.positive) if options.label_smoothing else None
-    e, totals, lses = exponentials(b, z, options.powers, block.sides.may_lack, block.positive)
-    return Visit(Statistics(block.positive, lses, count, total), e, totals, counted)
+    scored = of_negatives(b, block) if options.measure else (None, None)
+    ranked = rank(xp, block) if options.rank else None
+    e, totals, lses, largest = exponentials(b, z, options.powers, block.sides.may_lack, block.positive)
+    measured: tuple[Any, ...] = ()
+    if options.measure:
+        lse = lses[0] if options.powers == (1.0,) else plain_lse(xp, e, options.powers, largest, block.positive)
+        number = effective(xp, e[0], block.positive) if options.rank else None
+        measured = Measured(block.positive, largest, lse, *scored, ranked, number)
+    return Visit(Statistics(block.positive, lses, count, total), e, totals, counted, measured)
 
 
-def finite(xp: Any, z: list[Any]) -> list[Any]:
-    """The logits of the negatives that remain, 0 for the others."""
-    return [xp.where(part == -math.inf, xp.zeros_like(part), part) for part in z]
-
-
-def value(b: Arithmetic, options: Options, sides: Sides, block_size: int) -> Any:
-    """One product: the loss of every row, (N, 1)."""
+def value(b: Arithmetic, options: Options, sides: Sides, block_size: int) -> tuple[Any, tuple[Any, ...]]:
+    """One product: the loss of every row, (N, 1), and what is measured."""
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
         block = logits(b, sides, rows, first_row)
-        return (forms.loss(b, options, visit(b, options, block).statistics, block.sides.temperature)[0],), ()
+        seen = visit(b, options, block)
+        return (forms.loss(b, options, seen.statistics, block.sides.temperature)[0], *seen.measured), ()
 
-    (loss,), _ = b.loop(body, tuple, sides.rows, block_size)
-    return loss
+    (loss, *measured), _ = b.loop(body, tuple, sides.rows, block_size)
+    return loss, tuple(measured)
 
 
 def gradient(
@@ -77,13 +82,13 @@ def gradient(
         gradients, new = pull(b, block, p, scale, of_positive, sums and sums[:2], wanted)
         of_temperature = explicit(options, block.sides, slopes, w) if "temperature" in wanted else None
         of_bias, bias_sums = pull_bias(b, block, p, scale, sums and sums[2:]) if "bias" in wanted else (None, ())
-        return (loss, *gradients, of_temperature, of_bias), (*new, *bias_sums)
+        return (loss, *gradients, of_temperature, of_bias, *seen.measured), (*new, *bias_sums)
 
     def start() -> tuple[Any, ...]:
         return *zero_sums(b, sides, wanted), *(zero_bias(b, sides) if "bias" in wanted else ())
 
     rows, sums = b.loop(body, start, (*sides.rows, weight if by_row else None), block_size)
-    return Gradient(*rows[:4], *sums[:2], rows[4], bias_of(b, rows[5], sums[2:]))
+    return Gradient(*rows[:4], *sums[:2], rows[4], bias_of(b, rows[5], sums[2:]), rows[6:])
 
 
 def per_row(weight: Any) -> bool:

@@ -47,6 +47,7 @@ class Options:
     inside: bool = False  # several positives are averaged inside the logarithm
     skip_lonely: bool = False  # rows without a positive are left out of the mean
     measure: bool = False  # what `return_metrics` gives comes with the loss
+    rank: bool = False  # and with it what only `metrics` gives
     views: int = 0  # of each sample, among the rows of `query`, which are scored against each other; 0: against keys
     label_smoothing: float = 0.0
     margin: float = 0.0

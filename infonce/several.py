@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from . import forms
 from .backend import Arithmetic
-from .block import combined, exponentials, nonzero, remaining
+from .block import combined, exponentials, finite, nonzero, remaining
 from .forms import LOWEST, Slopes, Statistics
 from .frame import column, compute_dtype, inverse, of_weight, off_sphere, reduced, rows_per_block, sphere
-from .passes import finite, per_row
+from .passes import per_row
 from .problem import Gradients, Inputs, Options
 
 
@@ -148,7 +148,7 @@ def passes(
         counted = remaining(xp, negative) if options.counts else None
         count = None if counted is None else xp.sum(counted[0], axis=-1, keepdims=True)
         total = xp.sum(finite(xp, negative)[0], axis=-1, keepdims=True) if options.label_smoothing else None
-        e, totals, lse = exponentials(b, negative, options.powers, True, cut.query[:, :1])
+        e, totals, lse, _ = exponentials(b, negative, options.powers, True, cut.query[:, :1])
         statistics = statistics._replace(lse=lse, count=count, total=total)
         loss, slopes, p = closed_form(b, options, statistics, of_positives, cut.temperature)
         present = xp.where(statistics.positives == 0, 0 * loss, xp.ones_like(loss))

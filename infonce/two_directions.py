@@ -6,18 +6,26 @@ without bias.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import forms
 from .backend import Arithmetic
-from .block import ROWS, Block, Sides, logits, nonzero, pull, remaining, summed
+from .block import ROWS, Block, Sides, finite, logits, nonzero, pull, remaining, summed
 from .forms import LOWEST, Statistics
-from .passes import Gradient, bias_of, explicit, finite, per_row, pull_bias, visit, zero_bias, zero_sums
+from .passes import Gradient, bias_of, explicit, per_row, pull_bias, visit, zero_bias, zero_sums
 from .problem import Options
 
 
-def statistics(b: Arithmetic, options: Options, sides: Sides, block_size: int) -> tuple[Statistics, Statistics]:
-    """One product: the statistics of every query, and by a running maximum those of every key, all (N, 1)."""
+class Found(NamedTuple):
+    """The statistics of every query and of every key, (N, 1), and what is measured."""
+
+    to_key: Statistics
+    to_query: Statistics
+    measured: tuple[Any, ...]
+
+
+def statistics(b: Arithmetic, options: Options, sides: Sides, block_size: int) -> Found:
+    """One product: those of the keys come by a running maximum."""
     xp, powers = b.xp, options.powers
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
@@ -35,8 +43,8 @@ def statistics(b: Arithmetic, options: Options, sides: Sides, block_size: int) -
             new.append(totals[len(powers)] + summed(xp, remaining(xp, [z]), above, axis=0))
         if options.label_smoothing:
             new.append(totals[-1] + summed(xp, finite(xp, [z]), above, axis=0))
-        s = visit(b, options, block).statistics
-        return (s.positive, *s.lse, s.count, s.total, positive), (above, *new)
+        s, *_, measured = visit(b, options, block)
+        return (s.positive, *s.lse, s.count, s.total, positive, *measured), (above, *new)
 
     def start() -> tuple[Any, ...]:
         like = xp.matrix_transpose(sides.positive[:, :1])
@@ -48,7 +56,8 @@ def statistics(b: Arithmetic, options: Options, sides: Sides, block_size: int) -
     largest, *totals = (xp.matrix_transpose(x) for x in sums)
     lse = [(largest if c == 1 else c * largest) + xp.log(nonzero(xp, x)) for c, x in zip(powers, totals, strict=False)]
     count, total = totals[n] if options.counts else None, totals[-1] if options.label_smoothing else None
-    return Statistics(positive, found[:n], found[n], found[n + 1]), Statistics(found[n + 2], lse, count, total)
+    to_key, to_query = Statistics(positive, found[:n], *found[n : n + 2]), Statistics(found[n + 2], lse, count, total)
+    return Found(to_key, to_query, tuple(found[n + 3 :]))
 
 
 def key_logits(b: Arithmetic, sides: Sides, block: Block) -> tuple[Any, Any]:
@@ -62,11 +71,11 @@ def key_logits(b: Arithmetic, sides: Sides, block: Block) -> tuple[Any, Any]:
     return z, positive
 
 
-def value(b: Arithmetic, options: Options, sides: Sides, block_size: int) -> Any:
-    """The loss of every row, (N, 1), by one product."""
-    to_key, to_query = statistics(b, options, sides, block_size)
+def value(b: Arithmetic, options: Options, sides: Sides, block_size: int) -> tuple[Any, tuple[Any, ...]]:
+    """The loss of every row, (N, 1), by one product, and what is measured in the query-to-key direction."""
+    to_key, to_query, measured = statistics(b, options, sides, block_size)
     t = sides.temperature
-    return 0.5 * (forms.loss(b, options, to_key, t)[0] + forms.loss(b, options, to_query, t)[0])
+    return 0.5 * (forms.loss(b, options, to_key, t)[0] + forms.loss(b, options, to_query, t)[0]), measured
 
 
 def gradient(
@@ -74,7 +83,7 @@ def gradient(
 ) -> Gradient:
     """Four products: as `passes.gradient`, for the mean of the query-to-key and the key-to-query loss."""
     xp, t, powers = b.xp, sides.temperature, options.powers
-    to_key, to_query = statistics(b, options, sides, block_size)
+    to_key, to_query, measured = statistics(b, options, sides, block_size)
     key_loss, of_key = forms.loss(b, options, to_key, t)
     query_loss, of_query = forms.loss(b, options, to_query, t)
     half = 0.5 * weight
@@ -127,7 +136,7 @@ def gradient(
             of_temperature = added(of_temperature, (rows[4] - xp.matrix_transpose(sums[-1])) / t)
             sums = sums[:-1]
     bias = bias_of(b, rows[3], sums[2:])
-    return Gradient(0.5 * (key_loss + query_loss), *rows[:3], *sums[:2], of_temperature, bias)
+    return Gradient(0.5 * (key_loss + query_loss), *rows[:3], *sums[:2], of_temperature, bias, measured)
 
 
 def exponentiated(

@@ -26,28 +26,36 @@ ARITHMETIC = JAXArithmetic()
 
 
 @functools.partial(jax.jit, static_argnames=("options", "wanted"))
-def value_and_gradients(options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Array, Gradients]:
-    loss, gradients = solve(ARITHMETIC, options, inputs, wanted)
-    return loss, {name: g.astype(getattr(inputs, name).dtype) for name, g in gradients.items()}
+def value_and_gradients(options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
+    loss, gradients, measures = solve(ARITHMETIC, options, inputs, wanted)
+    return answer(options, loss, measures), {name: g.astype(getattr(inputs, name).dtype) for name, g in gradients.items()}
+
+
+def answer(options: Options, loss: Array, measures: tuple[Array, ...]) -> Any:
+    """The loss, with what is measured where that is asked for."""
+    return (loss, measures) if options.measure else loss
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def differentiable(options: Options, inputs: Inputs) -> Any:
     """The loss, with the gradient below."""
-    return solve(ARITHMETIC, options, inputs)[0]
+    loss, _, measures = solve(ARITHMETIC, options, inputs)
+    return answer(options, loss, measures)
 
 
-def _forward(options: Options, inputs: Any) -> tuple[Array, tuple[Inputs, dict[str, Any]]]:
+def _forward(options: Options, inputs: Any) -> tuple[Any, tuple[Inputs, dict[str, Any]]]:
     wanted = tuple(name for name, x in zip(DIFFERENTIABLE, inputs, strict=False) if x is not None and x.perturbed)
     values = Inputs(*(x if x is None else x.value for x in inputs))
     if options.reduction == "none":
-        return solve(ARITHMETIC, options, values)[0], (values, dict.fromkeys(wanted))
-    loss, gradients = solve(ARITHMETIC, options, values, wanted)
-    return loss, (values, gradients)
+        loss, _, measures = solve(ARITHMETIC, options, values)
+        return answer(options, loss, measures), (values, dict.fromkeys(wanted))
+    loss, gradients, measures = solve(ARITHMETIC, options, values, wanted)
+    return answer(options, loss, measures), (values, gradients)
 
 
 def _backward(options: Options, saved: tuple[Inputs, dict[str, Any]], cotangent: Any) -> tuple[Inputs]:
     inputs, gradients = saved
+    cotangent = cotangent[0] if options.measure else cotangent
     if isinstance(cotangent, SymbolicZero):
         return (Inputs(*(_cotangent(x, None) for x in inputs)),)
     if options.reduction == "none":

@@ -12,8 +12,8 @@ from jax import Array
 from jax.tree_util import GetAttrKey
 
 from infonce import checks, info_nce
-from infonce.module import checked_options, described
-from infonce.typing import LossOptions, NegativeMode, Reduction
+from infonce.module import checked_options, described, keywords
+from infonce.typing import LossArrays, LossOptions, NegativeMode, Reduction
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -21,13 +21,15 @@ from infonce.typing import LossOptions, NegativeMode, Reduction
 class InfoNCE:
     """The options of `info_nce` as a pytree, called `(query, positive_key, negative_keys=None)`.
 
+    What belongs to one batch is given in the call: `ids`, `negative_ids`, `mask`, `weight` and `bias`, by keyword.
+
     Args:
         temperature: t, dimensionless, > 0, a number.
         reduction: As in `info_nce`.
         negative_mode: As in `info_nce`.
         learnable_temperature: True makes log(t) the only leaf, `log_temperature`, a 0-d float32 array: t then stays
             positive under any optimiser. Otherwise there is no leaf, and t is static.
-        **options: The keyword-only options of `info_nce`.
+        **options: The keyword-only options of `info_nce` that are no arrays, without `return_metrics`.
 
     Raises:
         ValueError: A choice or the temperature is wrong.
@@ -72,8 +74,14 @@ class InfoNCE:
         """t: a number, or exp(log_temperature)."""
         return self.number if self.log_temperature is None else jnp.exp(self.log_temperature)
 
-    def __call__(self, query: Array, positive_key: Array, negative_keys: Array | None = None) -> Array:
-        loss: Array = info_nce(query, positive_key, negative_keys, self.temperature, **dict(self.loss_options))
+    def __call__(
+        self,
+        query: Array,
+        positive_key: Array,
+        negative_keys: Array | None = None,
+        **arrays: Unpack[LossArrays[Array]],
+    ) -> Array:
+        loss: Array = info_nce(query, positive_key, negative_keys, **keywords(self, arrays))
         return loss
 
     def __repr__(self) -> str:

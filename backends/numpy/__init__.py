@@ -2,16 +2,28 @@
 
 from typing import Any as _Any
 
-import numpy as _np
+from numpy.typing import NDArray as _NDArray
 
 import infonce as _infonce
-from infonce import InfoNCE
-from infonce.typing import Loss as _Loss
-from infonce.typing import NTXent as _NTXent
-from infonce.typing import ValueAndGrad as _ValueAndGrad
+from infonce import InfoNCE, MutualInformation, Queue
+from infonce import typing as _typing
 
-info_nce: _Loss[_np.typing.NDArray[_Any]] = _infonce.info_nce
-nt_xent: _NTXent[_np.typing.NDArray[_Any]] = _infonce.nt_xent
-value_and_grad: _ValueAndGrad[_np.typing.NDArray[_Any]] = _infonce.value_and_grad
+_Array = _NDArray[_Any]
+info_nce: _typing.Loss[_Array] = _infonce.info_nce
+mutual_information: _typing.Information[_Array] = _infonce.mutual_information
+mutual_information_from_scores: _typing.InformationFromScores[_Array] = _infonce.mutual_information_from_scores
+nt_xent: _typing.NTXent[_Array] = _infonce.nt_xent
+sup_con: _typing.SupCon[_Array] = _infonce.sup_con
+value_and_grad: _typing.ValueAndGrad[_Array] = _infonce.value_and_grad
 
-__all__ = ["InfoNCE", "info_nce", "nt_xent", "value_and_grad"]
+__all__ = [
+    "InfoNCE",
+    "MutualInformation",
+    "Queue",
+    "info_nce",
+    "mutual_information",
+    "mutual_information_from_scores",
+    "nt_xent",
+    "sup_con",
+    "value_and_grad",
+]

@@ -34,7 +34,8 @@ class ArrayAPIBackend(ArrayAPIArithmetic):
         return True
 
     def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
-        loss, gradients = solve(self, options, inputs, wanted)
+        loss, gradients, measures = solve(self, options, inputs, wanted)
+        loss = (loss, measures) if options.measure else loss
         return loss, {name: self.xp.astype(g, getattr(inputs, name).dtype) for name, g in gradients.items()}
 
     def loss(self, options: Options, inputs: Inputs) -> Any:

@@ -102,9 +102,9 @@ def attached(options: Options, inputs: Inputs) -> Any:
         given = inputs._replace(**dict(zip(wanted, arrays, strict=True)))
         # An open tape would keep every block alive. A graph has no such cost, and can differentiate the engine again.
         values = Inputs(*(x if x is None else tf.stop_gradient(x) for x in given)) if tf.executing_eagerly() else given
-        loss, gradients = compute(options, values, ahead)
+        loss, gradients, measures = compute(options, values, ahead)
 
-        def pull(cotangent: Any) -> list[Any]:
+        def pull(cotangent: Any, *_: Any) -> list[Any]:
             rows = cotangent if late else None
             if tf.executing_eagerly() and could_possibly_record():  # a second derivative: let the tape see it all
                 found = solve(ARITHMETIC, options, given, wanted, rows)[1]
@@ -113,6 +113,7 @@ def attached(options: Options, inputs: Inputs) -> Any:
             scale = 1 if late else cotangent
             return [tf.cast(found[name] * scale, x.dtype) for name, x in zip(wanted, arrays, strict=True)]
 
-        return loss, pull
+        return ((loss, *measures) if options.measure else loss), pull
 
-    return run(*(getattr(inputs, name) for name in wanted))
+    outputs = run(*(getattr(inputs, name) for name in wanted))
+    return (outputs[0], tuple(map(tf.stop_gradient, outputs[1:]))) if options.measure else outputs

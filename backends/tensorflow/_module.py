@@ -9,13 +9,15 @@ import keras
 import tensorflow as tf
 
 from infonce import checks, info_nce
-from infonce.module import checked_options, described
-from infonce.typing import LossOptions, NegativeMode, Reduction
+from infonce.module import checked_options, described, keywords
+from infonce.typing import LossArrays, LossOptions, NegativeMode, Reduction
 
 
 @keras.saving.register_keras_serializable("infonce")
 class InfoNCE(keras.layers.Layer):  # type: ignore[misc]
     """The options of `info_nce` as a Keras layer, called `(query, positive_key, negative_keys=None)`.
+
+    What belongs to one batch is given in the call: `ids`, `negative_ids`, `mask`, `weight` and `bias`, by keyword.
 
     A layer and not a `keras.losses.Loss`, which would not train its variable and would cast float64 away. It needs
     Keras on its TensorFlow backend.
@@ -29,7 +31,7 @@ class InfoNCE(keras.layers.Layer):  # type: ignore[misc]
         name: The layer's name, as in any Keras layer.
         trainable: As in any Keras layer.
         dtype: As in any Keras layer; the loss's own dtype is that of its arrays.
-        **options: The keyword-only options of `info_nce`.
+        **options: The keyword-only options of `info_nce` that are no arrays, without `return_metrics`.
 
     Raises:
         ValueError: A choice or the temperature is wrong.
@@ -85,12 +87,25 @@ class InfoNCE(keras.layers.Layer):  # type: ignore[misc]
     if TYPE_CHECKING:
 
         def __call__(
-            self, query: tf.Tensor, positive_key: tf.Tensor, negative_keys: tf.Tensor | None = None
+            self,
+            query: tf.Tensor,
+            positive_key: tf.Tensor,
+            negative_keys: tf.Tensor | None = None,
+            **arrays: Unpack[LossArrays[tf.Tensor]],
         ) -> tf.Tensor: ...
 
-    def call(self, query: tf.Tensor, positive_key: tf.Tensor, negative_keys: tf.Tensor | None = None) -> tf.Tensor:
-        loss: tf.Tensor = info_nce(query, positive_key, negative_keys, self.temperature, **self.loss_options)
+    def call(
+        self,
+        query: tf.Tensor,
+        positive_key: tf.Tensor,
+        negative_keys: tf.Tensor | None = None,
+        **arrays: Unpack[LossArrays[tf.Tensor]],
+    ) -> tf.Tensor:
+        loss: tf.Tensor = info_nce(query, positive_key, negative_keys, **keywords(self, arrays))
         return loss
+
+    def compute_mask(self, *_: Any) -> None:
+        """Nothing to pass on: `mask` says which candidates count, and Keras would attach it to the loss."""
 
     def compute_output_shape(self, query: Any, *_: Any) -> tuple[Any, ...]:
         return tuple(query[:1]) if self.loss_options["reduction"] == "none" else ()

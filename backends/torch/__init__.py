@@ -1,16 +1,28 @@
 """The public API, typed for PyTorch tensors; `InfoNCE` is an `nn.Module`."""
 
-from torch import Tensor as _Tensor
+from torch import Tensor as _Array
 
 import infonce as _infonce
-from infonce.typing import Loss as _Loss
-from infonce.typing import NTXent as _NTXent
-from infonce.typing import ValueAndGrad as _ValueAndGrad
+from infonce import MutualInformation, Queue
+from infonce import typing as _typing
 
 from ._module import InfoNCE
 
-info_nce: _Loss[_Tensor] = _infonce.info_nce
-nt_xent: _NTXent[_Tensor] = _infonce.nt_xent
-value_and_grad: _ValueAndGrad[_Tensor] = _infonce.value_and_grad
+info_nce: _typing.Loss[_Array] = _infonce.info_nce
+mutual_information: _typing.Information[_Array] = _infonce.mutual_information
+mutual_information_from_scores: _typing.InformationFromScores[_Array] = _infonce.mutual_information_from_scores
+nt_xent: _typing.NTXent[_Array] = _infonce.nt_xent
+sup_con: _typing.SupCon[_Array] = _infonce.sup_con
+value_and_grad: _typing.ValueAndGrad[_Array] = _infonce.value_and_grad
 
-__all__ = ["InfoNCE", "info_nce", "nt_xent", "value_and_grad"]
+__all__ = [
+    "InfoNCE",
+    "MutualInformation",
+    "Queue",
+    "info_nce",
+    "mutual_information",
+    "mutual_information_from_scores",
+    "nt_xent",
+    "sup_con",
+    "value_and_grad",
+]

@@ -14,7 +14,7 @@ from torch.autograd import Function
 
 from infonce.problem import DIFFERENTIABLE, Inputs, Options
 
-from ._operator import compute
+from ._operator import compute, measured
 
 TEMPERATURE = Inputs._fields.index("temperature")  # which may be a number
 
@@ -40,7 +40,7 @@ class Loss(Function):
             arrays = [x if name in ctx.wanted else None for name, x in zip(Inputs._fields, arrays, strict=True)]
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*arrays, *output[1:])
+        ctx.save_for_backward(*arrays, *output[1 + measured(ctx.options) :])
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -80,7 +80,7 @@ class Pull(Function):
     def forward(options: Options, wanted: tuple[str, ...], cotangent: Tensor, *saved: Any) -> tuple[Tensor, ...]:
         inputs, gradients = Inputs(*saved[: len(Inputs._fields)]), saved[len(Inputs._fields) :]
         if options.reduction == "none":
-            gradients = compute(options, inputs, wanted, cotangent)[1:]
+            gradients = compute(options, inputs, wanted, cotangent)[1 + measured(options) :]
         else:
             gradients = tuple(g * cotangent for g in gradients)
         return tuple(g.to(getattr(inputs, name).dtype) for name, g in zip(wanted, gradients, strict=True))
@@ -97,7 +97,12 @@ class Pull(Function):
         )
 
 
-def attached(options: Options, inputs: Inputs) -> Tensor:
+def answer(options: Options, outputs: tuple[Tensor, ...]) -> Any:
+    """The loss, with what is measured where that is asked for."""
+    return (outputs[0], outputs[1 : 1 + measured(options)]) if options.measure else outputs[0]
+
+
+def attached(options: Options, inputs: Inputs) -> Any:
     """The loss, whose gradient is computed along with it where one is wanted."""
     wanted: tuple[str, ...] = ()
     # Inside grad(vmap(f)) requires_grad reads False although a gradient is wanted.
@@ -109,7 +114,6 @@ def attached(options: Options, inputs: Inputs) -> Tensor:
             if isinstance(x, Tensor) and (hidden or x.requires_grad)
         )
     if not wanted:
-        return compute(options, inputs, ())[0]
+        return answer(options, compute(options, inputs, ()))
     function = Loss if hidden or torch.compiler.is_compiling() else EagerLoss
-    loss: Tensor = function.apply(options, wanted, *inputs)[0]  # type: ignore[no-untyped-call]
-    return loss
+    return answer(options, function.apply(options, wanted, *inputs))  # type: ignore[no-untyped-call]

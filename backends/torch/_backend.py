@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from infonce.problem import Gradients, Inputs, Options
 
 from ._arithmetic import TorchArithmetic
-from ._autodiff import attached
-from ._operator import compute
+from ._autodiff import answer, attached
+from ._operator import compute, measured
 
 
 class TorchBackend(TorchArithmetic):
@@ -27,11 +29,12 @@ class TorchBackend(TorchArithmetic):
     def knows_numbers(self) -> bool:
         return not torch.compiler.is_compiling()
 
-    def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Tensor, Gradients]:
-        loss, *gradients = compute(options, inputs, wanted)
-        return loss, {n: g.to(getattr(inputs, n).dtype) for n, g in zip(wanted, gradients, strict=True)}
+    def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
+        outputs = compute(options, inputs, wanted)
+        gradients = outputs[1 + measured(options) :]
+        return answer(options, outputs), {n: g.to(getattr(inputs, n).dtype) for n, g in zip(wanted, gradients, strict=True)}
 
-    def loss(self, options: Options, inputs: Inputs) -> Tensor:
+    def loss(self, options: Options, inputs: Inputs) -> Any:
         return attached(options, inputs)
 
 

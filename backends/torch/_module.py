@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from infonce import checks, info_nce
-from infonce.module import checked_options, described
-from infonce.typing import LossOptions, NegativeMode, Reduction
+from infonce.module import checked_options, described, keywords
+from infonce.typing import LossArrays, LossOptions, NegativeMode, Reduction
 
 
 class InfoNCE(nn.Module):
     """The options of `info_nce` as a module, called `(query, positive_key, negative_keys=None)`.
+
+    What belongs to one batch is given in the call: `ids`, `negative_ids`, `mask`, `weight` and `bias`, by keyword.
 
     Args:
         temperature: t, dimensionless, > 0, a number.
@@ -22,7 +24,7 @@ class InfoNCE(nn.Module):
         negative_mode: As in `info_nce`.
         learnable_temperature: True makes log(t) the parameter `log_temperature`, a 0-d float32 tensor: t then stays
             positive under any optimiser.
-        **options: The keyword-only options of `info_nce`.
+        **options: The keyword-only options of `info_nce` that are no arrays, without `return_metrics`.
 
     Raises:
         ValueError: A choice or the temperature is wrong.
@@ -62,10 +64,22 @@ class InfoNCE(nn.Module):
 
     if TYPE_CHECKING:  # nn.Module's own returns Any
 
-        def __call__(self, query: Tensor, positive_key: Tensor, negative_keys: Tensor | None = None) -> Tensor: ...
+        def __call__(
+            self,
+            query: Tensor,
+            positive_key: Tensor,
+            negative_keys: Tensor | None = None,
+            **arrays: Unpack[LossArrays[Tensor]],
+        ) -> Tensor: ...
 
-    def forward(self, query: Tensor, positive_key: Tensor, negative_keys: Tensor | None = None) -> Tensor:
-        loss: Tensor = info_nce(query, positive_key, negative_keys, self.temperature, **self.loss_options)
+    def forward(
+        self,
+        query: Tensor,
+        positive_key: Tensor,
+        negative_keys: Tensor | None = None,
+        **arrays: Unpack[LossArrays[Tensor]],
+    ) -> Tensor:
+        loss: Tensor = info_nce(query, positive_key, negative_keys, **keywords(self, arrays))
         return loss
 
     def extra_repr(self) -> str:

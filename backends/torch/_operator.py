@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from infonce.engine import solve
+from infonce.measures import NAMES
 from infonce.problem import Inputs, Options
 
 from ._arithmetic import TorchArithmetic
@@ -17,7 +18,7 @@ from ._arithmetic import TorchArithmetic
 def compute(
     options: Options, inputs: Inputs, wanted: tuple[str, ...], cotangent: Tensor | None = None
 ) -> tuple[Tensor, ...]:
-    """The loss and the gradients of `wanted`, in their order and in the compute dtype."""
+    """The loss, what is measured, and the gradients of `wanted`, in their order and in the compute dtype."""
     if not torch.compiler.is_compiling():
         return run(options, inputs, wanted, cotangent)
     if not isinstance(inputs.temperature, Tensor):
@@ -37,8 +38,8 @@ def run(
     arithmetic = TorchArithmetic(in_place=not hidden and type(inputs.query) in (Tensor, torch.nn.Parameter))
     cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
     with torch.no_grad(), torch.autocast(device, enabled=False) if cast else contextlib.nullcontext():
-        loss, gradients = solve(arithmetic, options, inputs, wanted, cotangent)
-    return loss, *(gradients[name] for name in wanted)
+        loss, gradients, measures = solve(arithmetic, options, inputs, wanted, cotangent)
+    return loss, *measures, *(gradients[name] for name in wanted)
 
 
 @torch.library.custom_op("infonce::solve", mutates_args=())
@@ -64,7 +65,9 @@ def _(
     arrays = Inputs(*inputs)
     dtype, query = compute_dtype(arrays), arrays.query
     loss = query.new_empty(query.shape[:1] if reduction == "none" else (), dtype=dtype)
-    return [loss, *(query.new_empty(getattr(arrays, name).shape, dtype=dtype) for name in names(wanted))]
+    count = measured(gathered(reduction, block, flags, views, numbers))
+    measures = [query.new_empty(query.shape[:1] if i == len(NAMES) else (), dtype=dtype) for i in range(count)]
+    return [loss, *measures, *(query.new_empty(getattr(arrays, name).shape, dtype=dtype) for name in names(wanted))]
 
 
 @operator.register_vmap
@@ -78,6 +81,11 @@ def _(info: Any, in_dims: Any, inputs: Any, cotangent: Any, *rest: Any) -> tuple
     return list(found), [0] * len(found)
 
 
+def measured(options: Options) -> int:
+    """How many outputs stand between the loss and the gradients."""
+    return options.measure * (len(NAMES) + 2 * options.rank)
+
+
 def compute_dtype(inputs: Inputs) -> torch.dtype:
     return torch.float64 if torch.float64 in [x.dtype for x in inputs[:3] if x is not None] else torch.float32
 
@@ -85,7 +93,7 @@ def compute_dtype(inputs: Inputs) -> torch.dtype:
 def spread(options: Options) -> tuple[str, int | None, list[bool], int, list[float]]:
     """The options in types that a custom operator takes; `gathered` puts them together again."""
     flags = [options.paired, options.in_batch, options.symmetric, options.normalize, options.decoupled]
-    flags += [options.exclude_positives, options.inside, options.skip_lonely, options.measure]
+    flags += [options.exclude_positives, options.inside, options.skip_lonely, options.measure, options.rank]
     numbers = [options.label_smoothing, options.margin, options.debias, options.hardness]
     return options.reduction, options.block_size, flags, options.views, numbers
 

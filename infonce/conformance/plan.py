@@ -57,7 +57,7 @@ class Job:
     """The cases of one variant on one device in one dtype."""
 
     function: Callable[..., Any]
-    target: str | None  # None: the package's own loss
+    target: str | None  # None: the package's own losses
     toolkit: Toolkit
     variant: Variant
     device: str
@@ -120,7 +120,7 @@ def plan(
 
     target = None if function in (None, infonce.info_nce) else name_of(function)
     if target and "options" in (wanted.groups or ()):
-        raise ValueError("the group 'options' is of infonce's own options: it cannot judge another function")
+        raise ValueError("the group 'options' is of infonce's own options and losses: it cannot judge another function")
     cases = [case for case in cases if chosen(case.group, wanted.groups) and not (target and case.group == "options")]
     found = Plan()
     loaded: dict[str, Toolkit] = {}

@@ -48,10 +48,10 @@ def run(
     dtypes: Collection[str] | None = None,
     cases: Iterable[Case] | None = None,
 ) -> Report:
-    """Judge `infonce.info_nce`, or another function with its first six parameters.
+    """Judge this package's losses, or another function as an `info_nce` of the first six parameters.
 
     Args:
-        function: None for this package's own loss. Another function is judged by all groups but "options", and by
+        function: None for this package's own losses. Another function is judged by all groups but "options", and by
             the variants that take gradients from its framework.
         frameworks: of "numpy", "array_api_strict", "torch", "jax", "tensorflow"; None for all.
         devices: of "cpu" and "cuda"; None for all that are there.

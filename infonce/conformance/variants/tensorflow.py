@@ -79,10 +79,11 @@ def tape(task: Task) -> Callable[..., tuple[Any, Arrays]]:
 
 
 def open_axes(name: str, array: Any) -> Any:
-    """The array's TensorSpec with every axis open, but the features of embeddings."""
+    """The array's TensorSpec with every axis open, but the features of embeddings, and the views of (N, V, D)."""
     shape = [None] * len(array.shape)
     if shape and name not in ("cotangent", "temperature", *WITH_GRADIENT, *WITHOUT_GRADIENT):
-        shape[-1] = array.shape[-1]
+        known = 2 if name == "embeddings" and len(shape) == 3 else 1
+        shape[-known:] = array.shape[-known:]
     return tf.TensorSpec(shape, array.dtype)
 
 

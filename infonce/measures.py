@@ -1,0 +1,80 @@
+"""What people watch beside the loss, from the pass that computes it: `return_metrics`."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from .backend import Arithmetic
+from .block import Block, Sides, finite, nonzero, remaining, summed
+
+NAMES = ("accuracy", "positive_similarity", "negative_similarity", "log_sum_exp")
+
+
+class Measured(NamedTuple):
+    """What a pass gives of each row, (B, 1)."""
+
+    positive: Any  # its logit
+    largest: Any  # the largest logit of a negative
+    lse: Any  # the log-sum-exp of the negatives' logits
+    count: Any = None  # how many remain; None: all
+    similarity: Any = None  # the sum of their similarities
+    rank: Any = None  # of the positive, where that is asked for: 1 plus the negatives that are as large or larger
+    effective: Any = None  # 1 / sum_j p_j^2 over the negatives, where that is asked for
+
+
+def of_negatives(b: Arithmetic, block: Block) -> tuple[Any, Any]:
+    """How many negatives remain in each row and the sum of their similarities, where that depends on the row."""
+    sides, xp = block.sides, b.xp
+    if sides.ids is None and sides.mask is None and sides.own is None:
+        return None, None
+    counted = remaining(xp, block.logits)
+    scores = finite(xp, block.scores) if sides.bias is None else block.scores
+    scores = [part * c for part, c in zip(scores, counted, strict=True)]
+    return summed(xp, counted, block.positive), summed(xp, scores, block.positive) * sides.temperature
+
+
+def rank(xp: Any, block: Block) -> Any:
+    above = [xp.where(part >= block.positive, xp.ones_like(part), xp.zeros_like(part)) for part in block.logits]
+    return 1 + summed(xp, above, block.positive)
+
+
+def effective(xp: Any, e: list[Any], like: Any) -> Any:
+    """How many equal negatives would be as many as these: (sum e)^2 / sum e^2, 0 without any."""
+    total, squares = summed(xp, e, like), summed(xp, [x * x for x in e], like)
+    return total * total / nonzero(xp, squares)
+
+
+def plain_lse(xp: Any, e: list[list[Any]], powers: tuple[float, ...], largest: Any, like: Any) -> Any:
+    """log sum exp(z) out of exp(c (z - largest)): the quotient of two whose powers differ by 1."""
+    over, under = e
+    parts = [xp.where(y == 0, y, x / nonzero(xp, y)) for x, y in zip(over, under, strict=True)]
+    return largest + xp.log(nonzero(xp, summed(xp, parts, like)))
+
+
+def means(b: Arithmetic, sides: Sides, measured: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values of `NAMES`, 0-d, then the ranks (N,) and the effective number; nothing where nothing was measured."""
+    if not measured:
+        return ()
+    xp, m = b.xp, Measured(*measured)
+    one, t = xp.ones_like(m.positive), sides.temperature
+    own = xp.sum(sides.query * sides.positive, axis=-1, keepdims=True) * t
+    if m.count is None:
+        # The sum over all pairs is the product of two sums of rows.
+        count, similarity = 0 * xp.sum(one), 0 * xp.sum(one)
+        queries = xp.sum(sides.query * t, axis=0, keepdims=True)
+        for keys in (sides.batch, sides.shared):
+            if keys is not None:
+                similarity = similarity + xp.sum(queries * xp.sum(keys, axis=0, keepdims=True))
+                count = count + xp.sum(one) * xp.sum(xp.ones_like(keys[:, :1]))
+        if sides.batch is not None:
+            similarity, count = similarity - xp.sum(own), count - xp.sum(one)
+    else:
+        count, similarity = xp.sum(m.count), xp.sum(m.similarity)
+    by_row = () if m.rank is None else (xp.squeeze(m.rank, axis=1), xp.mean(m.effective))
+    return (
+        xp.mean(xp.where(m.positive > m.largest, one, 0 * one)),
+        xp.mean(own),
+        similarity / nonzero(xp, count),
+        xp.mean(m.positive + b.softplus(m.lse - m.positive)[0]),
+        *by_row,
+    )
