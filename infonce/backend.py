@@ -46,12 +46,19 @@ class Arithmetic(Protocol):
         """
         ...
 
-    # The next five work in place where arrays are mutable and no tracer looks on: the argument named first is lost.
+    # The next seven work in place where arrays are mutable and no tracer looks on: the argument named first is lost.
 
     def exp_shifted(self, x: Any, shift: Any, weight: Any = None, keep: bool = False) -> Any:
         """exp(x - shift), times `weight`; `x` survives only with `keep`, until the next call with it."""
         e = self.xp.exp(x - shift)
         return e if weight is None else e * weight
+
+    def exponential(self, x: Any) -> Any:
+        return self.xp.exp(x)
+
+    def times_sum(self, x: Any, rows: Any, columns: Any) -> Any:
+        """x * (rows + columns), (B, 1) and (1, columns)."""
+        return x * (rows + columns)
 
     def own(self, x: Any, first_row: Any) -> Any:
         """The entries (i, first_row + i) of `x`, (B, 1)."""
@@ -85,6 +92,11 @@ class Arithmetic(Protocol):
         if views % 2:
             x = xp.where(~absent & (2 * ahead == total), x + math.log(0.5), x)
         return xp.where(absent, xp.full_like(x, -math.inf), x)
+
+    def mask_samples(self, x: Any, samples: int, views: int) -> Any:
+        """`x` of all rows against all, with -inf where both are of the same sample."""
+        ahead = self.ahead(x, self.size(x), self.size(x))
+        return self.leave_out(x, ahead % max(samples, 1) == 0)
 
     def put(self, x: Any, first_row: Any, rows: Any) -> Any:
         """`x` with `rows` in place of its own from `first_row` on."""

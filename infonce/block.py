@@ -32,6 +32,7 @@ class Sides(NamedTuple):
     normalize: bool
     margin: float
     may_lack: bool  # whether a row may have no candidate beside its own positive
+    bounded: bool  # whether exp(z) is known to stay far within float32's range, so that no maximum need be subtracted
     by_row: tuple[bool, ...]  # for each of ROWS, whether a loop cuts it into blocks of rows
     ids: Any = None  # (N, 1)
     key_ids: Any = None  # (1, N)
@@ -137,17 +138,21 @@ def summed(xp: Any, z: list[Any], like: Any, axis: int = -1) -> Any:
 
 
 def exponentials(
-    b: Arithmetic, z: list[Any], powers: tuple[float, ...], may_lack: bool, like: Any
-) -> tuple[list[list[Any]], list[Any], list[Any], Any]:
-    """For each power c, with m the row maximum of z: exp(c (z - m)) of each part; their row sums; log sum exp(c z); m.
+    b: Arithmetic, z: list[Any], powers: tuple[float, ...], may_lack: bool, like: Any, bounded: bool = False
+) -> tuple[list[list[Any]], list[Any], list[Any]]:
+    """For each power c, with m the row maximum of z: exp(c (z - m)) of each part; their row sums; log sum exp(c z).
 
-    A row without candidates has the sum 1 and the logarithm LOWEST. `z` is lost.
+    Where z is `bounded` m is 0. A row without candidates has the sum 1 and the logarithm LOWEST. `z` is lost.
     """
     xp = b.xp
-    maxima = [xp.max(part, axis=-1, keepdims=True) for part in z]
-    if may_lack:
-        maxima.append(xp.full_like(like, LOWEST))  # finite where there is no candidate
-    largest = functools.reduce(xp.maximum, maxima)
+    if bounded:
+        e = [[b.exponential(part) for part in z]]
+        totals = [summed(xp, e[0], like)]
+        if not may_lack:
+            return e, totals, [xp.log(totals[0])]
+        present = nonzero(xp, totals[0])
+        return e, [present], [xp.where(totals[0] == 0, xp.full_like(present, LOWEST), xp.log(present))]
+    largest = row_maximum(xp, z, may_lack, like)
     if powers == (1.0,):
         e = [[b.exp_shifted(part, largest) for part in z]]
     else:
@@ -157,7 +162,15 @@ def exponentials(
     if may_lack:
         totals = [nonzero(xp, total) for total in totals]
     lses = [(largest if c == 1 else c * largest) + xp.log(total) for c, total in zip(powers, totals, strict=True)]
-    return e, totals, lses, largest
+    return e, totals, lses
+
+
+def row_maximum(xp: Any, z: list[Any], may_lack: bool, like: Any) -> Any:
+    """The largest logit of each row, at least LOWEST where a row may have none."""
+    maxima = [xp.max(part, axis=-1, keepdims=True) for part in z]
+    if may_lack:
+        maxima.append(xp.full_like(like, LOWEST))
+    return functools.reduce(xp.maximum, maxima)
 
 
 def nonzero(xp: Any, total: Any) -> Any:

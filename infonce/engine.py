@@ -7,7 +7,7 @@ from typing import Any
 from . import measures, passes, self_similarity, several, two_directions
 from .backend import Arithmetic
 from .block import Sides
-from .frame import column, compute_dtype, of_weight, off_sphere, reduced, row_weight, rows_per_block, sphere
+from .frame import bounded, column, compute_dtype, of_weight, off_sphere, reduced, row_weight, rows_per_block, sphere
 from .passes import Gradient, per_row
 from .problem import Gradients, Inputs, Options
 
@@ -83,6 +83,7 @@ def sides_of(b: Arithmetic, options: Options, inputs: Inputs) -> tuple[Sides, di
             or mask is not None
             or (not explicit and (not options.in_batch or b.shape(positive)[0] in (None, 0, 1)))
         ),
+        bounded=bounded(options, inputs.temperature) and bias is None and not options.counts,
         by_row=(
             *(True, True, paired and negatives is not None, ids is not None, paired and negative_ids is not None),
             *(x is not None and b.shape(x)[0] != 1 for x in (mask, bias)),
@@ -133,7 +134,9 @@ def gathered(
         of_row = -xp.sum(sides.query * g.query, axis=-1, keepdims=True) / t
         of_row = of_row if g.temperature is None else of_row + g.temperature
         one_each = len(inputs.temperature.shape)
-        found["temperature"] = xp.sum(of_row) if not one_each else of_row if one_each == 2 else xp.squeeze(of_row, axis=1)
+        found["temperature"] = (
+            xp.sum(of_row) if not one_each else of_row if one_each == 2 else xp.squeeze(of_row, axis=1)
+        )
     if "bias" in wanted:
         found["bias"] = g.bias if g.bias is None or len(inputs.bias.shape) == 2 else xp.squeeze(g.bias, axis=0)
     absent = [name for name in wanted if name in found and found[name] is None]

@@ -54,8 +54,8 @@ def metrics(
     Returns:
         A dict of 0-d arrays of the caller's framework, float64 for float64 embeddings, else float32:
         "loss" in nats; "accuracy", the share of rows whose positive has the largest logit; "top_5" and so on;
-        "mean_reciprocal_rank"; "positive_similarity" and "negative_similarity", means over all pairs; "log_sum_exp", the
-        mean over the rows, of all candidates' logits; "effective_negatives", the mean of 1 / sum_j p_j^2 with the
+        "mean_reciprocal_rank"; "positive_similarity" and "negative_similarity", means over all pairs; "log_sum_exp" of
+        all candidates' logits, the mean over the rows; "effective_negatives", the mean of 1 / sum_j p_j^2 with the
         softmax p over a row's negatives: from 1 (one hard negative) to their number; "alignment"; "uniformity", 0 for
         a single row. A negative with the positive's own logit ranks before it.
 

@@ -7,7 +7,7 @@ from numbers import Real
 from typing import Any
 
 from .backend import Backend
-from .checks import Shape, fits, floating, flag, shown
+from .checks import Shape, fits, flag, floating, shown
 
 
 def numbers(
@@ -52,8 +52,10 @@ def number(name: str, value: Any, least: float, below: float) -> None:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number; received {value!r}.")
     if not (least <= value < below and value > -math.inf):
-        allowed = f"at least {least} and less than {below}" if math.isfinite(below) else (
-            "finite" if least < 0 else "finite and not negative"
+        allowed = (
+            f"at least {least} and less than {below}"
+            if math.isfinite(below)
+            else ("finite" if least < 0 else "finite and not negative")
         )
         raise ValueError(f"{name} must be {allowed}; received {value!r}.")
 
@@ -128,12 +130,12 @@ def positives(b: Backend, x: Any, embeddings: Shape) -> None:
 def over_columns(b: Backend, name: str, x: Any, rows: int | None, columns: int | None, broadcast: bool) -> None:
     """What belongs to (N, columns): anything that broadcasts, or one for each column."""
     shape = b.shape(x)
-    sizes: Shape = (rows, columns)[2 - len(shape) :] if len(shape) <= 2 else ()
-    axes = [fits(x, size) or (x == 1 and (broadcast or i < len(shape) - 1)) for i, (x, size) in enumerate(zip(shape, sizes))]
-    if len(shape) > 2 or not all(axes) or (not shape and not broadcast):
-        form = f"broadcast to {shown((rows, columns))}" if broadcast else (
-            f"have shape {shown((columns,))} or {shown((rows, columns))}"
-        )
+    row_size, column_size = ((1,) * (2 - len(shape)) + shape)[:2] if len(shape) <= 2 else (None, None)
+    all_rows = row_size == 1 or fits(row_size, rows)
+    all_columns = fits(column_size, columns) or (broadcast and column_size == 1)
+    if len(shape) > 2 or not all_rows or not all_columns or (not shape and not broadcast):
+        either = f"{shown((columns,))} or {shown((rows, columns))}"
+        form = f"broadcast to {shown((rows, columns))}" if broadcast else f"have shape {either}"
         raise ValueError(
             f"{name} must {form}, (N, columns), the columns being the batch's keys where they are candidates, then the "
             f"explicit negatives; received shape {shown(shape)}."

@@ -28,6 +28,11 @@ def rows_per_block(options: Options, columns: int | None, most: int = BLOCK_ROWS
     return max(1, min(most, BLOCK_ENTRIES // max(1, columns)))
 
 
+def bounded(options: Options, temperature: Any) -> bool:
+    """Whether |z| <= 40 is known: exp(z) and its sums and quotients then stay far within float32's range."""
+    return options.normalize and isinstance(temperature, float) and temperature >= 1 / 40
+
+
 def sphere(b: Arithmetic, x: Any, dtype: Any, normalize: bool) -> tuple[Any, Any]:
     """The rows that are multiplied, in the compute dtype, and their norms (None where they stay as they are)."""
     x = b.xp.astype(x, dtype)

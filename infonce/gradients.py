@@ -63,7 +63,7 @@ def _prepare_of(fn: Any) -> Callable[..., Call]:
     prepare = functools.partial(prepare_module, fn) if hasattr(fn, "loss_options") else preparation(fn)
     if prepare is None:
         raise TypeError(
-            "value_and_grad takes info_nce, nt_xent, sup_con, an InfoNCE object or a functools.partial of one; received "
-            f"{fn!r}."
+            "value_and_grad takes info_nce, nt_xent, sup_con, an InfoNCE object or a functools.partial of one; "
+            f"received {fn!r}."
         )
     return prepare

@@ -56,6 +56,29 @@ def info_nce(
         normalize: False leaves out the norms: s(q, k) = q . k. Logits must then fit the dtype's range.
         in_batch: Whether the other rows of `positive_key` are negatives. None: exactly when there are no explicit
             ones. True: together with them.
+        ids: (N,), integers, one for each pair (JAX cuts 64 bits to 32 unless x64 is on): a key of the batch that
+            carries the query's id, and is not its own positive, is a false negative and leaves the denominator.
+        negative_ids: The same for explicit negatives, (M,) or (N, K). Without it all of those count.
+        mask: Booleans that broadcast to (N, columns), True for what counts; the columns are the batch's keys where they
+            are candidates, then the explicit negatives, so that (M,) masks a queue. The positive's own entry is
+            ignored. A row that is left without negatives has loss 0 and gradient 0, and is counted.
+        weight: (N,), w_i: "none" gives w_i L_i, "sum" their sum, "mean" their sum over that of w_i, 0 where that is 0.
+            It gets a gradient.
+        label_smoothing: eps in [0, 1): the target gives eps / C to each of the C remaining candidates, the positive
+            included, and 1 - eps to the positive beside.
+        margin: Subtracted from the positive's similarity.
+        bias: Added to the logits in the query-to-key direction, (columns,) or (N, columns): minus the logarithm of how
+            often each key is sampled corrects for that. Of the batch's keys it belongs to the positives too. It gets a
+            gradient.
+        decoupled: The positive leaves the denominator (DCL): L_i = log sum_j exp(z_ij) - z_i+.
+        debias: tau in [0, 1), the chance that a negative is of the query's class: the sum over n negatives becomes
+            n max((their mean of exp(z) - tau exp(z_i+)) / (1 - tau), exp(-1/t)).
+        hardness: beta >= 0: the mean over the negatives weights each with exp(beta z); the gradient goes through the
+            weights too.
+        return_metrics: True: the result is `(loss, metrics)`, a dict of 0-d arrays without gradient from the same
+            pass: "accuracy" (rows whose positive has the largest logit), "positive_similarity",
+            "negative_similarity" and "log_sum_exp" of the logits of all candidates, all in the query-to-key direction.
+            See `metrics` for more.
         block_size: How many rows are visited at a time; None chooses from the shapes. It changes the memory and the
             time, and the result by rounding only.
 
@@ -64,12 +87,15 @@ def info_nce(
         float32 for all others, half precision included.
 
     Raises:
-        ValueError: A shape, a choice, a device or a temperature is wrong.
+        ValueError: A shape, a choice, a device, a number or a temperature is wrong, or options exclude each other:
+            `label_smoothing` with `decoupled`, `debias` or `hardness`; the last two with `normalize=False`.
         TypeError: An argument is no dense floating-point array, or the arrays are of several frameworks.
 
     References:
         van den Oord et al. 2018, Representation Learning with Contrastive Predictive Coding, arXiv:1807.03748.
         Radford et al. 2021 (CLIP, `symmetric`), arXiv:2103.00020. He et al. 2019 (MoCo, queues), arXiv:1911.05722.
+        Yeh et al. 2021 (`decoupled`), arXiv:2110.06848. Chuang et al. 2020 (`debias`), arXiv:2007.00224. Robinson et
+        al. 2020 (`hardness`), arXiv:2010.04592.
 
     Example:
         Two orthonormal pairs at t = 1 have the loss log(1 + e^-1) = 0.3133:
@@ -93,7 +119,9 @@ def info_nce(
     others = {"ids": ids, "negative_ids": negative_ids, "mask": mask, "weight": weight, "bias": bias}
     others = {name: x for name, x in others.items() if x is not None}
     is_array = checks.is_array(temperature)
-    backend = checks.find_backend({**arrays, **others, "temperature": temperature} if is_array else {**arrays, **others})
+    backend = checks.find_backend(
+        {**arrays, **others, "temperature": temperature} if is_array else {**arrays, **others}
+    )
     compute = checks.embeddings(backend, arrays, paired, reduction)
     if is_array:
         checks.temperature_array(backend, temperature, query)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .backend import Arithmetic
-from .block import Block, Sides, finite, nonzero, remaining, summed
+from .block import Block, Sides, finite, nonzero, remaining, row_maximum, summed
+from .problem import Options
 
 NAMES = ("accuracy", "positive_similarity", "negative_similarity", "log_sum_exp")
 
@@ -22,15 +23,25 @@ class Measured(NamedTuple):
     effective: Any = None  # 1 / sum_j p_j^2 over the negatives, where that is asked for
 
 
-def of_negatives(b: Arithmetic, block: Block) -> tuple[Any, Any]:
-    """How many negatives remain in each row and the sum of their similarities, where that depends on the row."""
-    sides, xp = block.sides, b.xp
-    if sides.ids is None and sides.mask is None and sides.own is None:
-        return None, None
-    counted = remaining(xp, block.logits)
-    scores = finite(xp, block.scores) if sides.bias is None else block.scores
-    scores = [part * c for part, c in zip(scores, counted, strict=True)]
-    return summed(xp, counted, block.positive), summed(xp, scores, block.positive) * sides.temperature
+def ahead_of(b: Arithmetic, options: Options, block: Block) -> Measured:
+    """What is read off the logits before they are exponentiated."""
+    sides, xp, like = block.sides, b.xp, block.positive
+    largest = row_maximum(xp, block.logits, True, like)
+    count = similarity = None
+    if sides.ids is not None or sides.mask is not None or sides.own is not None:  # else the sums need no visit
+        counted = remaining(xp, block.logits)
+        scores = finite(xp, block.scores) if sides.bias is None else block.scores
+        similarity = summed(xp, [part * c for part, c in zip(scores, counted, strict=True)], like) * sides.temperature
+        count = summed(xp, counted, like)
+    return Measured(like, largest, None, count, similarity, rank(xp, block) if options.rank else None)
+
+
+def measured_of(
+    b: Arithmetic, options: Options, block: Block, before: Measured, e: list[list[Any]], lses: list[Any]
+) -> Measured:
+    xp, like = b.xp, block.positive
+    lse = lses[0] if options.powers == (1.0,) else plain_lse(xp, e, before.largest, like)
+    return before._replace(lse=lse, effective=effective(xp, e[0], like) if options.rank else None)
 
 
 def rank(xp: Any, block: Block) -> Any:
@@ -44,7 +55,7 @@ def effective(xp: Any, e: list[Any], like: Any) -> Any:
     return total * total / nonzero(xp, squares)
 
 
-def plain_lse(xp: Any, e: list[list[Any]], powers: tuple[float, ...], largest: Any, like: Any) -> Any:
+def plain_lse(xp: Any, e: list[list[Any]], largest: Any, like: Any) -> Any:
     """log sum exp(z) out of exp(c (z - largest)): the quotient of two whose powers differ by 1."""
     over, under = e
     parts = [xp.where(y == 0, y, x / nonzero(xp, y)) for x, y in zip(over, under, strict=True)]

@@ -8,7 +8,7 @@ from . import forms
 from .backend import Arithmetic
 from .block import Block, Sides, combined, exponentials, finite, logits, pull, remaining, summed
 from .forms import Slopes, Statistics
-from .measures import Measured, effective, of_negatives, plain_lse, rank
+from .measures import ahead_of, measured_of
 from .problem import Options
 
 
@@ -42,14 +42,10 @@ def visit(b: Arithmetic, options: Options, block: Block) -> Visit:
     counted = remaining(xp, z) if options.counts else None
     count = None if counted is None else summed(xp, counted, block.positive)
     total = summed(xp, finite(xp, z), block.positive) if options.label_smoothing else None
-    scored = of_negatives(b, block) if options.measure else (None, None)
-    ranked = rank(xp, block) if options.rank else None
-    e, totals, lses, largest = exponentials(b, z, options.powers, block.sides.may_lack, block.positive)
-    measured: tuple[Any, ...] = ()
-    if options.measure:
-        lse = lses[0] if options.powers == (1.0,) else plain_lse(xp, e, options.powers, largest, block.positive)
-        number = effective(xp, e[0], block.positive) if options.rank else None
-        measured = Measured(block.positive, largest, lse, *scored, ranked, number)
+    before = ahead_of(b, options, block) if options.measure else None
+    sides = block.sides
+    e, totals, lses = exponentials(b, z, options.powers, sides.may_lack, block.positive, sides.bounded)
+    measured = () if before is None else measured_of(b, options, block, before, e, lses)
     return Visit(Statistics(block.positive, lses, count, total), e, totals, counted, measured)
 
 

@@ -14,15 +14,17 @@ from __future__ import annotations
 import functools
 import math
 import operator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .backend import Arithmetic
-from .block import nonzero
+from .block import exponentials, nonzero
 from .forms import LOWEST
-from .frame import compute_dtype, off_sphere, reduced, row_weight, rows_per_block, sphere
+from .frame import bounded, compute_dtype, off_sphere, reduced, row_weight, rows_per_block, sphere
 from .passes import per_row
 from .problem import Gradients, Inputs, Options
 
+WHOLE = 1024  # up to so many rows are one block: 4 MB of logits in float32
 BLOCK_ROWS = 128  # a block scores B (B + R/2) pairs for B R/2 that count
 
 
@@ -33,6 +35,7 @@ class Rows(NamedTuple):
     cyclic: Any  # (R + R/2, D): the same, and the first half again
     views: int
     half: Any  # R // 2
+    bounded: bool  # as in `block.Sides`
 
 
 class Positives(NamedTuple):
@@ -64,14 +67,20 @@ def negatives(b: Arithmetic, z: Rows, block_size: int) -> Any:
     """Half a product: the log-sum-exp over every row's negatives, (R, 1), LOWEST where there is none."""
     xp = b.xp
 
-    def start() -> tuple[Any, Any]:
+    def start() -> tuple[Any, ...]:
         like = z.cyclic[:, :1]
-        return xp.full_like(like, LOWEST), xp.zeros_like(like)
+        return (xp.zeros_like(like),) if z.bounded else (xp.full_like(like, LOWEST), xp.zeros_like(like))
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
         partners, s = scored(b, z, rows[0], first_row)
-        largest, total = sums or start()
         width = b.size(partners)
+        if z.bounded:
+            (total,) = sums or start()
+            e = b.exponential(s)
+            column = xp.matrix_transpose(xp.sum(e, axis=0, keepdims=True))
+            column = b.take(total, first_row, width) + column
+            return (xp.sum(e, axis=-1, keepdims=True),), (b.put(total, first_row, column),)
+        largest, total = sums or start()
         before = b.take(largest, first_row, width)
         above = xp.maximum(before, xp.matrix_transpose(xp.max(s, axis=0, keepdims=True)))
         column = xp.sum(b.exp_shifted(s, xp.matrix_transpose(above), keep=True), axis=0, keepdims=True)
@@ -81,6 +90,9 @@ def negatives(b: Arithmetic, z: Rows, block_size: int) -> Any:
         along = xp.maximum(along, xp.full_like(along, LOWEST))
         return (along, xp.sum(b.exp_shifted(s, along), axis=-1, keepdims=True)), sums
 
+    if z.bounded:
+        (along,), (total,) = b.loop(body, start, (z.rows,), block_size)
+        return log_of(xp, along + met_twice(b, z, total))
     (along, found), (largest, total) = b.loop(body, start, (z.rows,), block_size)
     again = xp.full_like(along, LOWEST)  # the first half was met again at the end
     again = xp.concat([largest[b.size(z.rows) :, ...], again[z.half :, ...]], axis=0)
@@ -91,9 +103,23 @@ def negatives(b: Arithmetic, z: Rows, block_size: int) -> Any:
     return m + xp.log(nonzero(xp, total))
 
 
+def met_twice(b: Arithmetic, z: Rows, sums: Any) -> Any:
+    """The sums of the rows of `cyclic`, whose end is the first half again, as sums of the rows."""
+    total, xp = b.size(z.rows), b.xp
+    again = xp.concat([sums[total:, ...], xp.zeros_like(sums[:total, ...])[z.half :, ...]], axis=0)
+    return sums[:total, ...] + again
+
+
+def log_of(xp: Any, total: Any) -> Any:
+    """log(total), LOWEST for 0."""
+    return xp.where(total == 0, xp.full_like(total, LOWEST), xp.log(nonzero(xp, total)))
+
+
 def gradient(b: Arithmetic, z: Rows, block_size: int, lse: Any, weight: Any) -> Any:
     """One and a half products: sum_i weight_i dlse_i / dA, (R, D)."""
     xp = b.xp
+    if z.bounded:
+        weight = weight * xp.exp(-xp.maximum(lse, xp.full_like(lse, -80.0)))
     lse_cyclic, weight_cyclic = doubled(b, lse, z.half), doubled(b, weight, z.half)
 
     def start() -> tuple[Any]:
@@ -105,16 +131,33 @@ def gradient(b: Arithmetic, z: Rows, block_size: int, lse: Any, weight: Any) -> 
         width = b.size(partners)
         lse_column = xp.matrix_transpose(b.take(lse_cyclic, first_row, width))
         w_column = xp.matrix_transpose(b.take(weight_cyclic, first_row, width))
-        g = b.exp_shifted(s, lse_column, w_column, keep=True)
-        g += b.exp_shifted(s, lse_row, w_row)
+        if z.bounded:
+            g = b.times_sum(b.exponential(s), w_row, w_column)
+        else:
+            g = b.exp_shifted(s, lse_column, w_column, keep=True)
+            g += b.exp_shifted(s, lse_row, w_row)
         (total,) = sums or start()
         part = b.add_product(b.take(total, first_row, width), xp.matrix_transpose(g), a)
         return (xp.matmul(g, partners),), (b.put(total, first_row, part),)
 
     (ahead,), (behind,) = b.loop(body, start, (z.rows, lse, weight), block_size)
-    again = xp.zeros_like(z.rows)[z.half :, ...]
-    total = b.size(z.rows)
-    return ahead + behind[:total, ...] + xp.concat([behind[total:, ...], again], axis=0)
+    return ahead + met_twice(b, z, behind)
+
+
+def whole(b: Arithmetic, z: Rows) -> tuple[Any, Callable[[Any], Any]]:
+    """`negatives`, and `gradient` as a function of the weights, of few rows: two products of all rows at once."""
+    xp, samples = b.xp, b.size(z.rows) // z.views
+    s = b.mask_samples(b.scores(z.rows, z.rows), samples, z.views)
+    ((e,),), (total,), (lse,) = exponentials(b, [s], (1.0,), True, z.rows[:, :1], z.bounded)
+
+    def gradient(weight: Any) -> Any:
+        scale = weight / total
+        if z.bounded:
+            return xp.matmul(b.times_sum(e, scale, xp.matrix_transpose(scale)), z.rows)
+        p = e * scale
+        return xp.matmul(p + xp.matrix_transpose(p), z.rows)
+
+    return lse, gradient
 
 
 def rolled(b: Arithmetic, x: Any, by: Any) -> Any:
@@ -157,16 +200,21 @@ def solve(
     rows = b.shape(unit)[0]
     block_size = rows_per_block(options, None if rows is None else rows // 2, most=BLOCK_ROWS)
     a, half = unit / root, b.size(unit) // 2
-    z = Rows(a, doubled(b, a, half), options.views, half)
+    at_once = rows is not None and rows <= (options.block_size or WHOLE)
+    z = Rows(a, a if at_once else doubled(b, a, half), options.views, half, bounded(options, inputs.temperature))
     p = positives(b, z)
-    lse = negatives(b, z, block_size)
+    if at_once:
+        lse, pull = whole(b, z)
+    else:
+        lse = negatives(b, z, block_size)
+        pull = functools.partial(gradient, b, z, block_size, lse)
     beyond, p_negative = b.softplus(lse - p.lse)
     loss = reduced(b, options, p.loss + beyond, None)
     if not wanted:
         return loss, {}
 
     weight = row_weight(b, options, unit, None, cotangent)
-    of_rows = gradient(b, z, block_size, lse, weight * p_negative) + of_positives(b, z, p, weight, p_negative)
+    of_rows = pull(weight * p_negative) + of_positives(b, z, p, weight, p_negative)
     gradients: Gradients = {}
     if "query" in wanted:
         gradients["query"] = off_sphere(b, of_rows / root, unit, norm)

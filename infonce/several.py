@@ -131,9 +131,7 @@ class Found(NamedTuple):
     keys: Any  # (R, D)
 
 
-def passes(
-    b: Arithmetic, options: Options, z: Rows, block_size: int, weight: Any, wanted: frozenset[str]
-) -> Found:
+def passes(b: Arithmetic, options: Options, z: Rows, block_size: int, weight: Any, wanted: frozenset[str]) -> Found:
     """One product for the value, three with the gradient of sum(weight * loss); `weight` is (R, 1)."""
     xp, views = b.xp, options.views
 
@@ -148,7 +146,7 @@ def passes(
         counted = remaining(xp, negative) if options.counts else None
         count = None if counted is None else xp.sum(counted[0], axis=-1, keepdims=True)
         total = xp.sum(finite(xp, negative)[0], axis=-1, keepdims=True) if options.label_smoothing else None
-        e, totals, lse, _ = exponentials(b, negative, options.powers, True, cut.query[:, :1])
+        e, totals, lse = exponentials(b, negative, options.powers, True, cut.query[:, :1])
         statistics = statistics._replace(lse=lse, count=count, total=total)
         loss, slopes, p = closed_form(b, options, statistics, of_positives, cut.temperature)
         present = xp.where(statistics.positives == 0, 0 * loss, xp.ones_like(loss))

@@ -22,21 +22,27 @@ class Found(NamedTuple):
     to_key: Statistics
     to_query: Statistics
     measured: tuple[Any, ...]
+    kept: list[tuple[Block, list[Any]]]  # the only block and its exponentials, where there is one and it is bounded
 
 
 def statistics(b: Arithmetic, options: Options, sides: Sides, block_size: int) -> Found:
     """One product: those of the keys come by a running maximum."""
-    xp, powers = b.xp, options.powers
+    xp, powers, kept = b.xp, options.powers, []
+    n = b.size(sides.query)
+    alone = isinstance(n, int) and n <= block_size
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
         block = logits(b, sides, rows, first_row)
+        if sides.bounded:
+            s, e, *_, measured = visit(b, options, block)
+            new = xp.sum(e[0][0], axis=0, keepdims=True)
+            if alone:
+                kept.append((block, e[0]))
+            return (s.positive, *s.lse, None, None, s.positive, *measured), (sums[0] + new if sums else new,)
         z, positive = key_logits(b, sides, block)
         largest, *totals = sums or start()
         above = xp.maximum(largest, xp.max(z, axis=0, keepdims=True))
-        if powers == (1.0,):
-            e = [b.exp_shifted(z, above, keep=True)]
-        else:
-            e = [xp.exp(c * (z - above)) for c in powers]
+        e = [b.exp_shifted(z, above, keep=True)] if powers == (1.0,) else [xp.exp(c * (z - above)) for c in powers]
         new = [xp.sum(part, axis=0, keepdims=True) for part in e]
         new = [x + total * xp.exp(c * (largest - above)) for x, total, c in zip(new, totals, powers, strict=False)]
         if options.counts:
@@ -48,16 +54,22 @@ def statistics(b: Arithmetic, options: Options, sides: Sides, block_size: int) -
 
     def start() -> tuple[Any, ...]:
         like = xp.matrix_transpose(sides.positive[:, :1])
+        if sides.bounded:
+            return (xp.zeros_like(like),)
         sums = len(powers) + options.counts + bool(options.label_smoothing)
         return xp.full_like(like, LOWEST), *[xp.zeros_like(like)] * sums
 
     (positive, *found), sums = b.loop(body, start, sides.rows, block_size)
     n = len(powers)
+    if sides.bounded:
+        total = xp.matrix_transpose(sums[0])
+        lse = xp.where(total == 0, xp.full_like(total, LOWEST), xp.log(nonzero(xp, total)))
+        return Found(Statistics(positive, found[:1]), Statistics(positive, [lse]), tuple(found[4:]), kept)
     largest, *totals = (xp.matrix_transpose(x) for x in sums)
     lse = [(largest if c == 1 else c * largest) + xp.log(nonzero(xp, x)) for c, x in zip(powers, totals, strict=False)]
     count, total = totals[n] if options.counts else None, totals[-1] if options.label_smoothing else None
     to_key, to_query = Statistics(positive, found[:n], *found[n : n + 2]), Statistics(found[n + 2], lse, count, total)
-    return Found(to_key, to_query, tuple(found[n + 3 :]))
+    return Found(to_key, to_query, tuple(found[n + 3 :]), kept)
 
 
 def key_logits(b: Arithmetic, sides: Sides, block: Block) -> tuple[Any, Any]:
@@ -73,7 +85,7 @@ def key_logits(b: Arithmetic, sides: Sides, block: Block) -> tuple[Any, Any]:
 
 def value(b: Arithmetic, options: Options, sides: Sides, block_size: int) -> tuple[Any, tuple[Any, ...]]:
     """The loss of every row, (N, 1), by one product, and what is measured in the query-to-key direction."""
-    to_key, to_query, measured = statistics(b, options, sides, block_size)
+    to_key, to_query, measured, _ = statistics(b, options, sides, block_size)
     t = sides.temperature
     return 0.5 * (forms.loss(b, options, to_key, t)[0] + forms.loss(b, options, to_query, t)[0]), measured
 
@@ -83,7 +95,7 @@ def gradient(
 ) -> Gradient:
     """Four products: as `passes.gradient`, for the mean of the query-to-key and the key-to-query loss."""
     xp, t, powers = b.xp, sides.temperature, options.powers
-    to_key, to_query, measured = statistics(b, options, sides, block_size)
+    to_key, to_query, measured, kept = statistics(b, options, sides, block_size)
     key_loss, of_key = forms.loss(b, options, to_key, t)
     query_loss, of_query = forms.loss(b, options, to_query, t)
     half = 0.5 * weight
@@ -95,9 +107,17 @@ def gradient(
     of_row = half * of_key.positive
     of_positive = of_row + half * of_query.positive
     own_temperature = per_row(t)  # of each row
+    of_column = key_weights[0] * exp_minus(xp, key_lses[0]) if sides.bounded else None
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
         cut, lses, weights, (total, own, own_row) = split(rows, len(ROWS), len(powers))
+        if sides.bounded:
+            block, e = kept[0] if kept else exponentiated_block(b, sides, cut, first_row)
+            scale = weights[0] * exp_minus(xp, lses[0])
+            parts = [b.times_sum(e[0], scale, of_column), *(part * scale for part in e[1:])]
+            parts[0] = b.write_own(parts[0], first_row, own)
+            gradients, new = pull(b, block, parts, None, None, sums and sums[:2], wanted)
+            return (*gradients, None), new
         block = logits(b, sides, cut, first_row)
         counted = None if total is None else remaining(xp, block.logits)
         z, _ = key_logits(b, sides, block)
@@ -139,9 +159,17 @@ def gradient(
     return Gradient(0.5 * (key_loss + query_loss), *rows[:3], *sums[:2], of_temperature, bias, measured)
 
 
-def exponentiated(
-    b: Arithmetic, powers: tuple[float, ...], z: Any, lses: Any, weights: Any, keep: bool = False
-) -> Any:
+def exp_minus(xp: Any, lse: Any) -> Any:
+    """exp(-lse) of bounded logits; of LOWEST, where there is no candidate, any finite number."""
+    return xp.exp(-xp.maximum(lse, xp.full_like(lse, -80.0)))
+
+
+def exponentiated_block(b: Arithmetic, sides: Sides, rows: tuple[Any, ...], first_row: Any) -> tuple[Block, list[Any]]:
+    block = logits(b, sides, rows, first_row)
+    return block, [b.exponential(part) for part in block.logits]
+
+
+def exponentiated(b: Arithmetic, powers: tuple[float, ...], z: Any, lses: Any, weights: Any, keep: bool = False) -> Any:
     """sum_c weight_c exp(c z - lse_c); `z` is lost unless `keep`."""
     if powers == (1.0,):
         return b.exp_shifted(z, lses[0], weights[0], keep=keep)

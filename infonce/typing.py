@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypedDict, TypeVar, Unpack, overload
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class Metrics(Protocol[Array]):
         ids: Array | None = None,
         negative_ids: Array | None = None,
         mask: Array | None = None,
-        top_k: tuple[int, ...] = (5,),
+        top_k: Sequence[int] = (5,),
         block_size: int | None = None,
     ) -> dict[str, Array]: ...
 
@@ -169,4 +169,18 @@ class InformationFromScores(Protocol[Array]):
 class ValueAndGrad(Protocol[Array]):
     """`value_and_grad` on the arrays of one framework."""
 
-    def __call__(self, fn: Callable[..., Any]) -> Callable[..., tuple[Array, dict[str, Array]]]: ...
+    def __call__(self, fn: Callable[..., Any]) -> Differentiated[Array]: ...
+
+
+class Differentiated(Protocol[Array]):
+    """What `value_and_grad` returns: a function of the arguments of the loss."""
+
+    @overload
+    def __call__(
+        self, *arguments: Any, return_metrics: Literal[False] = False, **keywords: Any
+    ) -> tuple[Array, dict[str, Array]]: ...
+
+    @overload
+    def __call__(
+        self, *arguments: Any, return_metrics: Literal[True], **keywords: Any
+    ) -> tuple[tuple[Array, dict[str, Array]], dict[str, Array]]: ...

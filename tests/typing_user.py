@@ -39,6 +39,8 @@ def check_options(x: torch.Tensor, ids: torch.Tensor, other: jax.Array) -> None:
     found, metrics = loss(x, x, decoupled=True, debias=0.1, hardness=1.0, return_metrics=True)
     assert_type(found, torch.Tensor)
     assert_type(metrics, dict[str, torch.Tensor])
+    (found, metrics), gradients = infonce.torch.value_and_grad(loss)(x, x, return_metrics=True)
+    assert_type(gradients, dict[str, torch.Tensor])
     loss(x, x, weight=other)  # type: ignore[call-overload]
     loss(x, x, margin="0.1")  # type: ignore[call-overload]
 
@@ -61,11 +63,13 @@ def check_other_losses(x: jax.Array, labels: jax.Array, other: torch.Tensor) -> 
     infonce.jax.sup_con(x, labels, form="middle")  # type: ignore[arg-type]
 
 
-def check_information(x: jax.Array, other: torch.Tensor) -> None:
+def check_measures(x: jax.Array, other: torch.Tensor) -> None:
     found = infonce.jax.mutual_information(x, x, alpha=0.5)
     assert_type(found, infonce.MutualInformation[jax.Array])
     assert_type(found.estimate, jax.Array)
+    assert_type(infonce.jax.metrics(x, x, x, ids=x, negative_ids=x, top_k=(1, 10))["loss"], jax.Array)
     assert_type(infonce.jax.mutual_information_from_scores(x, "first").saturated, jax.Array)
+    infonce.jax.metrics(x, x, weight=x)  # type: ignore[call-arg]
     infonce.jax.mutual_information(x, other)  # type: ignore[arg-type]
     infonce.jax.mutual_information_from_scores(x, "last")  # type: ignore[arg-type]
 

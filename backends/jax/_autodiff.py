@@ -28,7 +28,9 @@ ARITHMETIC = JAXArithmetic()
 @functools.partial(jax.jit, static_argnames=("options", "wanted"))
 def value_and_gradients(options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
     loss, gradients, measures = solve(ARITHMETIC, options, inputs, wanted)
-    return answer(options, loss, measures), {name: g.astype(getattr(inputs, name).dtype) for name, g in gradients.items()}
+    return answer(options, loss, measures), {
+        name: g.astype(getattr(inputs, name).dtype) for name, g in gradients.items()
+    }
 
 
 def answer(options: Options, loss: Array, measures: tuple[Array, ...]) -> Any:

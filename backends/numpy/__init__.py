@@ -10,6 +10,7 @@ from infonce import typing as _typing
 
 _Array = _NDArray[_Any]
 info_nce: _typing.Loss[_Array] = _infonce.info_nce
+metrics: _typing.Metrics[_Array] = _infonce.metrics
 mutual_information: _typing.Information[_Array] = _infonce.mutual_information
 mutual_information_from_scores: _typing.InformationFromScores[_Array] = _infonce.mutual_information_from_scores
 nt_xent: _typing.NTXent[_Array] = _infonce.nt_xent
@@ -21,6 +22,7 @@ __all__ = [
     "MutualInformation",
     "Queue",
     "info_nce",
+    "metrics",
     "mutual_information",
     "mutual_information_from_scores",
     "nt_xent",

@@ -61,6 +61,13 @@ class NumPyArithmetic(ArrayAPIArithmetic):
             x *= weight
         return x
 
+    def exponential(self, x: Any) -> Any:
+        return np.exp(x, out=x)
+
+    def times_sum(self, x: Any, rows: Any, columns: Any) -> Any:
+        x *= rows + columns
+        return x
+
     def own(self, x: Any, first_row: int) -> Any:
         return x.diagonal(first_row).copy()[:, None]
 

@@ -30,7 +30,9 @@ class TensorFlowBackend(TensorFlowArithmetic):
     def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
         inputs, _ = tensors(inputs)
         loss, gradients, measures = compute(options, inputs, wanted)
-        return ((loss, measures) if options.measure else loss), {name: tf.cast(g, getattr(inputs, name).dtype) for name, g in gradients.items()}
+        return ((loss, measures) if options.measure else loss), {
+            name: tf.cast(g, getattr(inputs, name).dtype) for name, g in gradients.items()
+        }
 
     def loss(self, options: Options, inputs: Inputs) -> Any:
         return attached(options, inputs)

@@ -105,7 +105,7 @@ class InfoNCE(keras.layers.Layer):  # type: ignore[misc]
         return loss
 
     def compute_mask(self, *_: Any) -> None:
-        """Nothing to pass on: `mask` says which candidates count, and Keras would attach it to the loss."""
+        """Nothing to pass on: `mask` says which candidates count. Without this Keras warns that it gets lost."""
 
     def compute_output_shape(self, query: Any, *_: Any) -> tuple[Any, ...]:
         return tuple(query[:1]) if self.loss_options["reduction"] == "none" else ()

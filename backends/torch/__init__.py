@@ -9,6 +9,7 @@ from infonce import typing as _typing
 from ._module import InfoNCE
 
 info_nce: _typing.Loss[_Array] = _infonce.info_nce
+metrics: _typing.Metrics[_Array] = _infonce.metrics
 mutual_information: _typing.Information[_Array] = _infonce.mutual_information
 mutual_information_from_scores: _typing.InformationFromScores[_Array] = _infonce.mutual_information_from_scores
 nt_xent: _typing.NTXent[_Array] = _infonce.nt_xent
@@ -20,6 +21,7 @@ __all__ = [
     "MutualInformation",
     "Queue",
     "info_nce",
+    "metrics",
     "mutual_information",
     "mutual_information_from_scores",
     "nt_xent",

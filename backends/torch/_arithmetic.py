@@ -56,6 +56,14 @@ class TorchArithmetic(Arithmetic):
         x = torch.sub(x, shift, out=self._buffer(-1, x, x.shape)) if keep else x.sub_(shift)
         return x.exp_() if weight is None else x.exp_().mul_(weight)
 
+    def exponential(self, x: Tensor) -> Any:
+        return x.exp_() if self.in_place else super().exponential(x)
+
+    def times_sum(self, x: Tensor, rows: Tensor, columns: Tensor) -> Any:
+        if not self.in_place:
+            return super().times_sum(x, rows, columns)
+        return x.mul_(torch.add(rows, columns, out=self._buffer(-1, x, x.shape)))
+
     def stop_gradient(self, x: Tensor) -> Tensor:
         return x.detach()
 
@@ -86,6 +94,13 @@ class TorchArithmetic(Arithmetic):
             x.diagonal(offset).fill_(-math.inf)
         x[:, :size].masked_fill_(corner.tril(), -math.inf)
         x[:, half:].masked_fill_(corner.triu(1), -math.inf)
+        return x
+
+    def mask_samples(self, x: Tensor, samples: int, views: int) -> Any:
+        if not self.in_place:
+            return super().mask_samples(x, samples, views)
+        for view in range(1 - views, views):
+            x.diagonal(view * samples).fill_(-math.inf)
         return x
 
     def put(self, x: Tensor, first_row: int, rows: Tensor) -> Tensor:

@@ -32,7 +32,9 @@ class TorchBackend(TorchArithmetic):
     def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
         outputs = compute(options, inputs, wanted)
         gradients = outputs[1 + measured(options) :]
-        return answer(options, outputs), {n: g.to(getattr(inputs, n).dtype) for n, g in zip(wanted, gradients, strict=True)}
+        return answer(options, outputs), {
+            n: g.to(getattr(inputs, n).dtype) for n, g in zip(wanted, gradients, strict=True)
+        }
 
     def loss(self, options: Options, inputs: Inputs) -> Any:
         return attached(options, inputs)

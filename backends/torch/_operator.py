@@ -60,7 +60,14 @@ def operator(
 
 @operator.register_fake
 def _(
-    inputs: list[Tensor | None], cotangent: Any, reduction: str, block: Any, flags: Any, views: Any, numbers: Any, wanted: str
+    inputs: list[Tensor | None],
+    cotangent: Any,
+    reduction: str,
+    block: Any,
+    flags: Any,
+    views: Any,
+    numbers: Any,
+    wanted: str,
 ) -> list[Tensor]:
     arrays = Inputs(*inputs)
     dtype, query = compute_dtype(arrays), arrays.query
@@ -98,9 +105,7 @@ def spread(options: Options) -> tuple[str, int | None, list[bool], int, list[flo
     return options.reduction, options.block_size, flags, options.views, numbers
 
 
-def gathered(
-    reduction: str, block_size: int | None, flags: list[bool], views: int, numbers: list[float]
-) -> Options:
+def gathered(reduction: str, block_size: int | None, flags: list[bool], views: int, numbers: list[float]) -> Options:
     return Options(reduction, block_size, *flags, views, *numbers)
 
 

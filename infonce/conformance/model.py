@@ -97,13 +97,13 @@ class Data:
 
     def but(self, **changes: NDArray[Any] | None) -> Data:
         """The same with arrays of that name added or exchanged; None takes one away."""
-        parts: dict[str, dict[str, NDArray[Any]]] = {"arrays": dict(self.arrays), "fixed": dict(self.fixed)}
+        arrays, fixed = dict(self.arrays), dict(self.fixed)
         for name, x in changes.items():
-            part = parts["fixed" if name in WITHOUT_GRADIENT else "arrays"]
+            part = fixed if name in WITHOUT_GRADIENT else arrays
             part.pop(name, None)
             if x is not None:
                 part[name] = x
-        return replace(self, **parts)
+        return replace(self, arrays=arrays, fixed=fixed)
 
 
 def pairs(

@@ -64,7 +64,7 @@ def _random_positives(rng: np.random.Generator, program: Program) -> NDArray[np.
     weights = 0.25 * rng.integers(1, 8, size=(count, count)) * (rng.uniform(size=(count, count)) < 0.4)
     weights[np.arange(1, count), np.arange(count - 1)] = 0.5  # every row but the first has a positive
     weights[0] = np.arange(count) == 0  # its own entry, which does not count
-    return weights
+    return np.asarray(weights)
 
 
 RECIPES: dict[str, dict[str, Recipe]] = {

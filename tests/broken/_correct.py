@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from infonce.conformance.data import round_to
-from infonce.conformance.model import Answer, Data, Program
+from infonce.conformance.model import Answer, Data, Loss, Program
 
 from ._checks import check
 
+NAMES = ("query", "positive_key", "negative_keys", "temperature", "reduction", "negative_mode")
 DEFAULTS: dict[str, Any] = {
     "reduction": "mean",
     "negative_mode": "unpaired",
@@ -44,13 +45,9 @@ class Correct:
             cotangent=None if cotangent is None else round_to(self.dtype, cotangent),
         )
 
-    def raw(
-        self, query: Any, positive_key: Any, negative_keys: Any = None, *more: Any, loss: str = "info_nce", **given: Any
-    ) -> Any:
-        named = dict(zip(("temperature", "reduction", "negative_mode"), more, strict=False)) | given
-        arrays = {"query": query, "positive_key": positive_key}
-        if negative_keys is not None:
-            arrays["negative_keys"] = negative_keys
+    def raw(self, *arguments: Any, loss: Loss = "info_nce", **given: Any) -> Any:
+        named = dict(zip(NAMES, arguments, strict=False)) | given
+        arrays = {name: x for name in NAMES[:3] if (x := named.pop(name, None)) is not None}
         temperature = named.pop("temperature", 0.1)
         return self.compute(arrays, temperature, self.defaults | named, None)[0]
 

@@ -95,7 +95,8 @@ class BiasNotOnThePositive(Family):
 
 
 class BiasDividedByTheTemperature(Family):
-    def rows(self, scores: Tensor, t: Tensor, target: Tensor, negative: Tensor, shift: Tensor, **terms: Any) -> Any:
+    def rows(self, *arguments: Any, **terms: Any) -> Any:
+        scores, t, target, negative, shift = arguments
         return super().rows(scores, t, target, negative, shift / t[:, None], **terms)
 
 
@@ -179,7 +180,8 @@ class WeightConstantInTheMean(Family):
         if weight is None or reduction != "mean":
             return super().reduce(loss, weight, reduction, counted, any_negative)
         summed = super().reduce(loss, weight, "sum", counted, any_negative)
-        return summed / (weight * counted).sum().detach().clamp(min=1e-300)
+        total: Tensor = (weight * counted).sum()
+        return summed / total.detach().clamp(min=1e-300)
 
 
 class AllRowsCounted(Family):

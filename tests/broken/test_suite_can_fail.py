@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from infonce.conformance.cases import _family, _family_properties, _family_refused, all_cases
+from infonce.conformance.cases import _family, _family_properties, _family_refused, _views_properties, all_cases
 from infonce.conformance.model import Case
 
 from . import _behaviour, _gradients, _options, _values
 from ._correct import Correct
 from ._family import Family
 
-OF_THE_FAMILY = (*_family.cases(), *_family_properties.cases())
+OF_THE_FAMILY = (*_family.cases(), *_family_properties.cases(), *_views_properties.cases())
 REFUSED = _family_refused.cases()
 _OTHERS = {case.name for case in (*OF_THE_FAMILY, *REFUSED)}
 CASES = [case for case in all_cases() if case.name not in _OTHERS]

@@ -16,6 +16,7 @@ from infonce.conformance.cases import (
     _identities,
     _options,
     _symmetries,
+    _views_properties,
 )
 from infonce.conformance.model import Case
 
@@ -28,6 +29,7 @@ PARTS = (
     _options,
     _family,
     _family_properties,
+    _views_properties,
     _family_refused,
     _errors,
     _defined,

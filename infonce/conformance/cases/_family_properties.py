@@ -1,8 +1,8 @@
-"""What each option and each loss of several positives must equal: another call, or a function of another call."""
+"""What each option must equal: another call, or a function of another call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from infonce.conformance.model import Array, Case, Data, Outcome, Program, Subje
 
 Judge = Callable[[Subject, Program, Data], Outcome]
 
-NONE, SUM, SYMMETRIC = ("reduction", "none"), ("reduction", "sum"), ("symmetric", True)
+NONE = ("reduction", "none")
 SMOOTHED, HARD = (("label_smoothing", 0.1),), (("debias", 0.1), ("hardness", 1.0))
 MASKED = (("mask", "columns"),)
 
@@ -28,14 +28,15 @@ VIEWS = Program("two-views", 5, 6, loss=NT_XENT, views=2)
 MORE_VIEWS = Program("three-views", 4, 6, temperature="rows", loss=NT_XENT, views=3)
 LABELS = Program("labels", 8, 6, loss=SUP_CON, optional=(("labels", "groups"),))
 LABELS_OF_VIEWS = Program("labels-of-views", 4, 6, loss=SUP_CON, views=2, optional=(("labels", "groups"),))
-WEIGHTED = Program("positives", 6, 5, loss=SUP_CON, optional=(("positives", "weights"),))
 
 
 def cases() -> tuple[Case, ...]:
-    return tuple(
-        Case(f"options/property/{title}", "options", (program,), partial(_run, title, program, judge), compiled=False)
-        for title, program, judge in _properties()
-    )
+    return tuple(property_case(title, program, judge) for title, program, judge in _properties())
+
+
+def property_case(title: str, program: Program, judge: Judge) -> Case:
+    judged = partial(_run, title, program, judge)
+    return Case(f"options/property/{title}", "options", (program,), judged, compiled=False)
 
 
 def _run(title: str, program: Program, judge: Judge, subject: Subject) -> Outcome:
@@ -47,51 +48,50 @@ def _properties() -> Iterator[tuple[str, Program, Judge]]:
     for title, options in {"": (), "-smoothed": SMOOTHED, "-hard-debiased": HARD, "-by-row": (NONE,)}.items():
         yield f"masked-is-removed{title}", replace(masked, options=options), _masked_is_removed
     yield "masked-is-removed-with-bias", replace(masked, optional=(*MASKED, ("bias", "matrix"))), _masked_is_removed
-    yield "own-entry-of-the-mask", _optional(IN_BATCH, mask="matrix"), _own_entry
-    for program in (IN_BATCH, _with(IN_BATCH, symmetric=True, reduction="mean", label_smoothing=0.1), BOTH, VIEWS):
-        distinct = _optional(program, ids="distinct")
-        yield f"distinct-ids-{_title(program)}", distinct, partial(_without, ("ids",))
+    yield "own-entry-of-the-mask", with_arrays(IN_BATCH, mask="matrix"), _own_entry
+    for program in (
+        IN_BATCH,
+        with_options(IN_BATCH, symmetric=True, reduction="mean", label_smoothing=0.1),
+        BOTH,
+        VIEWS,
+    ):
+        distinct = with_arrays(program, ids="distinct")
+        yield f"distinct-ids-{title_of(program)}", distinct, partial(_without, ("ids",))
     for program in (IN_BATCH, PAIRED, VIEWS, LABELS, LABELS_OF_VIEWS):
-        yield f"weights-of-one-{_title(program)}", _optional(program, weight="ones"), partial(_without, ("weight",))
-        yield f"terms-of-zero-{_title(program)}", program, _zero_terms
-    for program in (IN_BATCH, BOTH, _with(IN_BATCH, symmetric=True, reduction="sum", label_smoothing=0.1)):
-        yield f"ids-as-a-mask-{_title(program)}", _optional(program, ids="shared"), _ids_as_mask
-    yield "weight-of-zero-leaves-the-row-out", _optional(PAIRED, weight="rows"), _row_left_out
-    for program in (_optional(PAIRED, weight="rows"), _optional(MORE_VIEWS, weight="rows"), LABELS):
-        yield f"reductions-{_title(program)}", _with(program, reduction="sum"), _reductions
+        yield f"weights-of-one-{title_of(program)}", with_arrays(program, weight="ones"), partial(_without, ("weight",))
+        yield f"terms-of-zero-{title_of(program)}", program, _zero_terms
+    for program in (IN_BATCH, BOTH, with_options(IN_BATCH, symmetric=True, reduction="sum", label_smoothing=0.1)):
+        yield f"ids-as-a-mask-{title_of(program)}", with_arrays(program, ids="shared"), _ids_as_mask
+    yield "weight-of-zero-leaves-the-row-out", with_arrays(PAIRED, weight="rows"), _row_left_out
+    for program in (with_arrays(PAIRED, weight="rows"), with_arrays(MORE_VIEWS, weight="rows"), LABELS):
+        yield f"reductions-{title_of(program)}", with_options(program, reduction="sum"), _reductions
     for program in (IN_BATCH, UNPAIRED):
-        yield f"decoupled-{_title(program)}", _with(program, decoupled=True), _decoupled
-        yield f"margin-{_title(program)}", _with(program, margin=0.25), _margin
-        yield f"smoothing-is-linear-{_title(program)}", _with(program, label_smoothing=0.2), _smoothing_is_linear
-    yield "bias-of-the-negatives", _optional(UNPAIRED, bias="columns"), _bias_of_negatives
-    yield "bias-of-all-candidates", _optional(IN_BATCH, bias="columns"), _bias_of_all
-    averaged = _with(IN_BATCH, symmetric=True, label_smoothing=0.1)
-    yield "symmetric-is-the-average-ids-smoothing", _optional(averaged, ids="shared", weight="rows"), _average
-    for program in (VIEWS, MORE_VIEWS):
-        yield f"views-are-labels-{_title(program)}", _optional(program, weight="rows"), _views_are_labels
-        yield f"views-are-labels-{_title(program)}-hard", _with(program, **dict(HARD)), _views_are_labels
-        yield f"views-are-labels-{_title(program)}-excluded", _with(program, exclude_positives=True), _views_are_labels
-    yield "one-positive-excludes-no-other", _with(VIEWS, exclude_positives=True), _one_positive
-    yield "labels-as-positives", LABELS, _labels_as_positives
-    yield "labels-of-views-as-positives", _with(LABELS_OF_VIEWS, form="in"), _labels_as_positives
-    yield "samples-of-views-are-rows", LABELS_OF_VIEWS, _views_are_rows
-    yield "weights-of-positives-times-a-number", WEIGHTED, _scaled_positives
-    yield "rows-without-positives-are-zeros", _with(LABELS, rows_without_positives="zero"), _zeros_counted
+        yield f"decoupled-{title_of(program)}", with_options(program, decoupled=True), _decoupled
+        yield f"margin-{title_of(program)}", with_options(program, margin=0.25), _margin
+        yield (
+            f"smoothing-is-linear-{title_of(program)}",
+            with_options(program, label_smoothing=0.2),
+            _smoothing_is_linear,
+        )
+    yield "bias-of-the-negatives", with_arrays(UNPAIRED, bias="columns"), _bias_of_negatives
+    yield "bias-of-all-candidates", with_arrays(IN_BATCH, bias="columns"), _bias_of_all
+    averaged = with_options(IN_BATCH, symmetric=True, label_smoothing=0.1)
+    yield "symmetric-is-the-average-ids-smoothing", with_arrays(averaged, ids="shared", weight="rows"), _average
 
 
-def _title(program: Program) -> str:
+def title_of(program: Program) -> str:
     return "-".join([program.name, *(name for name, _ in program.options if name in ("symmetric", "hardness"))])
 
 
-def _with(program: Program, **options: Any) -> Program:
+def with_options(program: Program, **options: Any) -> Program:
     return replace(program, options=tuple((program.keywords | options).items()))
 
 
-def _optional(program: Program, **kinds: str) -> Program:
+def with_arrays(program: Program, **kinds: str) -> Program:
     return replace(program, optional=(*program.optional, *kinds.items()))
 
 
-def _only(program: Program, *names: str) -> Program:
+def only(program: Program, *names: str) -> Program:
     """The program with no other optional arrays than these."""
     return replace(program, optional=tuple((name, kind) for name, kind in program.optional if name in names))
 
@@ -104,7 +104,7 @@ def _masked_is_removed(subject: Subject, program: Program, data: Data) -> Outcom
     fewer = data.but(negative_keys=data.negative_keys[kept])
     if "bias" in data.arrays:
         fewer = fewer.but(bias=data.arrays["bias"][:, kept])
-    first = subject(replace(_only(program, "bias"), negatives=(len(kept),)), fewer)
+    first = subject(replace(only(program, "bias"), negatives=(len(kept),)), fewer)
 
     def spread(name: str, gradient: Array) -> Array:
         axis = 0 if name == "negative_keys" else 1
@@ -128,7 +128,7 @@ def _own_entry(subject: Subject, program: Program, data: Data) -> Outcome:
 def _without(names: tuple[str, ...], subject: Subject, program: Program, data: Data) -> Outcome:
     """These arrays change nothing."""
     left = tuple(name for name, _ in program.optional if name not in names)
-    first = subject(_only(program, *left), data.but(**dict.fromkeys(names)))
+    first = subject(only(program, *left), data.but(**dict.fromkeys(names)))
     return related(subject, program, data, first.loss, first.gradients)
 
 
@@ -137,7 +137,7 @@ def _zero_terms(subject: Subject, program: Program, data: Data) -> Outcome:
     first = subject(program, data)
     terms = ("hardness", "debias", "margin", "label_smoothing")
     return together(
-        related(subject, _with(program, **{term: 0.0}), data, first.loss, first.gradients) for term in terms
+        related(subject, with_options(program, **{term: 0.0}), data, first.loss, first.gradients) for term in terms
     )
 
 
@@ -172,7 +172,7 @@ def _row_left_out(subject: Subject, program: Program, data: Data) -> Outcome:
 def _reductions(subject: Subject, program: Program, data: Data) -> Outcome:
     """The sum is that of the losses by row; the mean is the sum over that of the weights of the rows that count."""
     ones = replace(data, cotangent=np.ones(program.anchors))
-    by_row = subject(_with(program, reduction="none"), ones)
+    by_row = subject(with_options(program, reduction="none"), ones)
     weight = np.ones(program.rows) if "weight" not in data.arrays else data.arrays["weight"]
     if program.loss == "sup_con":
         labels = data.fixed["labels"]
@@ -181,7 +181,7 @@ def _reductions(subject: Subject, program: Program, data: Data) -> Outcome:
     kept = {name: g for name, g in by_row.gradients.items() if name != "weight"}
     means = {name: g / total for name, g in kept.items()}
     loss = float(np.sum(by_row.loss))
-    mean = _with(program, reduction="mean")
+    mean = with_options(program, reduction="mean")
     return together(
         [
             related(subject, program, data, loss, by_row.gradients),
@@ -211,97 +211,27 @@ def _margin(subject: Subject, program: Program, data: Data) -> Outcome:
 
 def _smoothing_is_linear(subject: Subject, program: Program, data: Data) -> Outcome:
     plain = _plain(subject, program, data, "label_smoothing")
-    half = subject(_with(program, label_smoothing=program.keywords["label_smoothing"] / 2), data).loss
+    half = subject(with_options(program, label_smoothing=program.keywords["label_smoothing"] / 2), data).loss
     return related(subject, program, data, 2 * half - plain)
 
 
 def _bias_of_negatives(subject: Subject, program: Program, data: Data) -> Outcome:
     """A bias of 1 for every explicit negative makes each weigh e times as much; the positive has none."""
-    loss = subject(_only(program), data.but(bias=None)).loss
+    loss = subject(only(program), data.but(bias=None)).loss
     ones = data.but(bias=np.ones(program.columns))
     return related(subject, program, ones, np.log1p(np.exp(1) * np.expm1(loss)))
 
 
 def _bias_of_all(subject: Subject, program: Program, data: Data) -> Outcome:
     """In-batch the positive is a column too, so that a bias that all columns share changes nothing."""
-    first = subject(_only(program), data.but(bias=None))
+    first = subject(only(program), data.but(bias=None))
     return related(subject, program, data.but(bias=np.full(program.columns, 1.5)), first.loss, first.gradients)
 
 
 def _average(subject: Subject, program: Program, data: Data) -> Outcome:
-    forth_only = _with(program, symmetric=False)
+    forth_only = with_options(program, symmetric=False)
     exchanged = {"query": "positive_key", "positive_key": "query"}
     forth = subject(forth_only, data)
     back = subject(forth_only, data.but(query=data.positive_key, positive_key=data.query))
     gradients = {name: (g + back.gradients[exchanged.get(name, name)]) / 2 for name, g in forth.gradients.items()}
     return related(subject, program, data, (forth.loss + back.loss) / 2, gradients)
-
-
-def _views_are_labels(subject: Subject, program: Program, data: Data) -> Outcome:
-    """nt_xent is sup_con of the stacked views, the sample's index as label."""
-    count, rows = program.views, program.rows
-    arrays = {"embeddings": np.concatenate([data.arrays[name] for name in program.embeddings])}
-    if "weight" in data.arrays:
-        arrays["weight"] = np.tile(data.arrays["weight"], count)
-    t = data.temperature
-    stacked = Data(
-        arrays,
-        np.tile(t, count) if isinstance(t, np.ndarray) and t.ndim else t,
-        {"labels": np.tile(np.arange(rows), count)},
-    )
-    optional = (("labels", "groups"), *program.optional)
-    first = subject(replace(program, rows=count * rows, loss=SUP_CON, views=0, optional=optional), stacked)
-    gradients = dict(_unstacked(first.gradients, program))
-    return related(subject, program, data, first.loss, gradients)
-
-
-def _unstacked(gradients: Mapping[str, Array], program: Program) -> Iterator[tuple[str, Array]]:
-    for name, g in gradients.items():
-        if name == "embeddings":
-            yield from zip(program.embeddings, np.split(g, program.views), strict=True)
-        else:
-            yield name, np.sum(g.reshape(program.views, -1), axis=0) if g.ndim else g
-
-
-def _one_positive(subject: Subject, program: Program, data: Data) -> Outcome:
-    """With two views there is no other positive to exclude."""
-    first = subject(_with(program, exclude_positives=False), data)
-    return related(subject, program, data, first.loss, first.gradients)
-
-
-def _same_label(labels: Any, views: int) -> Any:
-    of_rows = np.repeat(labels, max(views, 1))
-    return of_rows[:, None] == of_rows[None]
-
-
-def _labels_as_positives(subject: Subject, program: Program, data: Data) -> Outcome:
-    positives = _same_label(data.fixed["labels"], program.views)
-    spelt = replace(program, optional=(("positives", "mask"),))
-    first = subject(spelt, data.but(labels=None, positives=positives))
-    return related(subject, program, data, first.loss, first.gradients)
-
-
-def _views_are_rows(subject: Subject, program: Program, data: Data) -> Outcome:
-    """(N, V, D) is (N V, D) with each label repeated."""
-    embeddings = data.arrays["embeddings"]
-    shape = (program.rows * program.views, program.features)
-    rows = data.but(embeddings=embeddings.reshape(shape), labels=np.repeat(data.fixed["labels"], program.views))
-    first = subject(replace(program, rows=shape[0], views=0), rows)
-    gradients = {name: g.reshape(embeddings.shape) if g.ndim == 2 else g for name, g in first.gradients.items()}
-    return related(subject, program, data, first.loss, gradients)
-
-
-def _scaled_positives(subject: Subject, program: Program, data: Data) -> Outcome:
-    """Only the ratios of a row's weights count, and what stands on the diagonal does not."""
-    first = subject(program, data)
-    scaled = data.fixed["positives"] * 2.0 ** np.arange(program.rows)[:, None]
-    np.fill_diagonal(scaled, 3)
-    return related(subject, program, data.but(positives=scaled), first.loss, first.gradients)
-
-
-def _zeros_counted(subject: Subject, program: Program, data: Data) -> Outcome:
-    """The mean over all rows, with zeros for those without a positive."""
-    first = subject(_with(program, rows_without_positives="ignore"), data)
-    share = float(np.mean(np.sum(_same_label(data.fixed["labels"], 0), axis=1) > 1))
-    gradients = {name: share * g for name, g in first.gradients.items()}
-    return related(subject, program, data, share * first.loss, gradients)

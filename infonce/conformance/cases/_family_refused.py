@@ -70,6 +70,7 @@ def _combinations() -> Iterator[Bad]:
 
 def _arrays() -> Iterator[Bad]:
     """Optional arrays of a wrong dtype or shape."""
+    shape: tuple[int, ...]
     explicit: dict[str, Any] = {"negative_keys": (6, 3)}
     for name, dtype in {"ids": "float32", "mask": "int64", "weight": "int64", "bias": "int64"}.items():
         yield Bad(f"{name}-of-{dtype}", TypeError, (name, dtype), options={name: (4, dtype)})
@@ -103,8 +104,9 @@ def _arrays() -> Iterator[Bad]:
 
 def _views() -> Iterator[Bad]:
     for count in (0, 1):
-        views = ((4, 3),) * count
-        yield Bad(f"{count}-views", ValueError, ("two views", str(count)), loss=NT_XENT, embeddings=views)
+        too_few = ((4, 3),) * count
+        yield Bad(f"{count}-views", ValueError, ("two views", str(count)), loss=NT_XENT, embeddings=too_few)
+    shape: tuple[int, ...]
     several: dict[str, tuple[tuple[int, ...], ...]] = {
         "rows-of-views-differ": ((4, 3), (5, 3)),
         "features-of-views-differ": ((4, 3), (4, 2)),
@@ -123,6 +125,7 @@ def _views() -> Iterator[Bad]:
 
 def _labels() -> Iterator[Bad]:
     words: tuple[str, ...] = ("labels", "positives")
+    shape: tuple[int, ...]
     square: dict[str, Any] = {"positives": (4, 4, "bool")}
     yield Bad("neither-labels-nor-positives", ValueError, words, **ROWS)
     yield Bad("labels-and-positives", ValueError, words, options=LABELS | square, **ROWS)

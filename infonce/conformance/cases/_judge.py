@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -22,11 +22,12 @@ def reference(program: Program, data: Data, dtype: type[np.floating] = np.float6
     """The oracle's answer."""
     given = {name: value for name, value in program.keywords.items() if name != "block_size"}
     given |= {"temperature": data.temperature, "cotangent": data.cotangent, "dtype": dtype, **data.fixed}
+    given |= {name: x for name, x in data.arrays.items() if name in WITH_GRADIENT}
+    embeddings = [data.arrays[name] for name in program.embeddings]
     if program.loss == "nt_xent":
-        views = [data.arrays[name] for name in program.embeddings]
-        return nt_xent(views, **given, **{name: x for name, x in data.arrays.items() if name in WITH_GRADIENT})
-    loss = info_nce if program.loss == "info_nce" else sup_con
-    return loss(**data.arrays, **given)
+        return nt_xent(embeddings, **given)
+    loss: Callable[..., Reference] = info_nce if program.loss == "info_nce" else sup_con
+    return loss(*embeddings, **given)
 
 
 def exact(program: Program, data: Data, dtype: str) -> Exact:

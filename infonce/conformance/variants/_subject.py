@@ -36,7 +36,7 @@ class BoundSubject:
     ) -> None:
         self.dtype = dtype
         self.differentiable = differentiable and variant.differentiable
-        self._functions: dict[str, Callable[..., Any]] = {**others, "info_nce": function}
+        self._functions: dict[Loss, Callable[..., Any]] = {**others, "info_nce": function}
         self._toolkit = toolkit
         self._variant = variant
         self._device = device
