@@ -116,15 +116,23 @@ class Arithmetic(Protocol):
 
     # A framework may have faster kernels for these.
 
+    def positive_scores(self, rows: Any, keys: Any, block: Any, first_row: Any) -> Any:
+        """The product of each row with its own key, (B, 1): it stands in `block`, unless that is None, too."""
+        return self.xp.sum(rows * keys, axis=-1, keepdims=True)
+
     def scores(self, rows: Any, keys: Any, part: int = 0) -> Any:
         """rows @ keys^T; the block before of the same part is lost."""
         return self.xp.matmul(rows, self.xp.matrix_transpose(keys))
 
-    def unit_rows(self, x: Any) -> tuple[Any, Any]:
-        return rows.unit_rows(self.xp, x)
+    def unit_rows(self, x: Any, over: Any = None) -> tuple[Any, Any]:
+        """The rows over their norms, and over `over` (a number, 0-d or one a row), and what `through_unit_rows` needs."""
+        unit, norm = rows.unit_rows(self.xp, x)
+        return (unit if over is None else unit / over), (unit, norm, over)
 
-    def through_unit_rows(self, gradient: Any, unit: Any, norm: Any) -> Any:
-        return rows.through_unit_rows(self.xp, gradient, unit, norm)
+    def through_unit_rows(self, gradient: Any, back: Any) -> Any:
+        """A gradient with respect to what `unit_rows` returned as one with respect to what it was given."""
+        unit, norm, over = back
+        return rows.through_unit_rows(self.xp, gradient if over is None else gradient / over, unit, norm)
 
     def softplus(self, x: Any) -> tuple[Any, Any]:
         """softplus(x) and its derivative, without cancellation at either end, and differentiable again at 0."""
@@ -145,7 +153,9 @@ class Backend(Arithmetic, Protocol):
         """Whether `x` is a dense array of this framework."""
         ...
 
-    def device(self, x: Any) -> str: ...
+    def device(self, x: Any) -> Any:
+        """What can be compared and shown."""
+        ...
 
     def compiling(self, x: Any) -> bool:
         """Whether a graph is being built, in which nothing can be said."""

@@ -65,35 +65,40 @@ class Block(NamedTuple):
     logits: list[Any]  # one for each part that is present: batch, shared or own
     scores: list[Any]  # the same without bias; perhaps the same arrays
     own: Any = None  # (B, K, D), unit rows
-    own_norm: Any = None
+    own_back: Any = None  # the way back from them
 
 
 def logits(b: Arithmetic, whole: Sides, rows: tuple[Any, ...], first_row: Any) -> Block:
     """Score a block of rows against all their candidates."""
     xp, sides = b.xp, whole.at(rows)
-    z, own, norm = [], sides.own, None
+    z, own, back = [], sides.own, None
     if sides.batch is not None:
         z.append(b.scores(sides.query, sides.batch))
     if sides.shared is not None:
         z.append(b.scores(sides.query, sides.shared, part=1))
     if own is not None:
         own = xp.astype(own, sides.query.dtype)
-        own, norm = b.unit_rows(own) if sides.normalize else (own, None)
+        own, back = b.unit_rows(own) if sides.normalize else (own, None)
         z.append(xp.squeeze(xp.matmul(own, xp.expand_dims(sides.query, axis=-1)), axis=-1))
     scores = z
     if z and sides.bias is not None:
         z = [part + bias for part, bias in zip(z, parts(b, sides, sides.bias), strict=True)]
-    if sides.batch is None:
-        positive = xp.sum(sides.query * sides.positive, axis=-1, keepdims=True)
-    else:
-        positive = b.own(z[0], first_row)
+    batch = None if sides.batch is None else scores[0]
+    positive = b.positive_scores(sides.query, sides.positive, batch, first_row)
+    if batch is not None and sides.bias is not None:
+        positive = positive + own_bias(b, sides, batch, first_row)
     if sides.margin:
         positive = positive - sides.margin / sides.temperature
     if z and (sides.ids is not None or sides.mask is not None):
         z = [part if out is None else b.leave_out(part, out) for part, out in zip(z, absent(b, sides), strict=True)]
     if sides.batch is not None:
         z[0] = b.write_own(z[0], first_row, -math.inf)
-    return Block(sides, first_row, positive, z, z if sides.bias is None else scores, own, norm)
+    return Block(sides, first_row, positive, z, z if sides.bias is None else scores, own, back)
+
+
+def own_bias(b: Arithmetic, sides: Sides, batch: Any, first_row: Any) -> Any:
+    """The bias of each row's positive, (B, 1), where the batch's keys are candidates."""
+    return b.own(parts(b, sides, sides.bias)[0] + b.xp.zeros_like(batch), first_row)
 
 
 def parts(b: Arithmetic, sides: Sides, columns: Any) -> list[Any]:
@@ -222,7 +227,7 @@ def pull(
         if need_negatives:
             d_own = xp.expand_dims(part, axis=-1) * xp.expand_dims(scaled, axis=-2)
             if sides.normalize:
-                d_own = b.through_unit_rows(d_own, block.own, block.own_norm)
+                d_own = b.through_unit_rows(d_own, block.own_back)
     if need_query and d_query is not None and scale is not None:
         d_query = d_query * scale
     if sides.batch is None:

@@ -31,10 +31,14 @@ def options(
     if in_batch is not None:
         flag("in_batch", in_batch)
     if block_size is not None:
-        if isinstance(block_size, bool) or not isinstance(block_size, Integral):
-            raise TypeError(f"block_size must be an int, or None for the default; received {block_size!r}.")
-        if block_size <= 0:
-            raise ValueError(f"block_size must be at least 1, or None for the default; received {block_size!r}.")
+        positive_int("block_size", block_size, " or None for the default")
+
+
+def positive_int(name: str, value: object, alternative: str = "") -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an int{alternative and ','}{alternative}; received {value!r}.")
+    if value <= 0:
+        raise ValueError(f"{name} must be at least 1{alternative and ','}{alternative}; received {value!r}.")
 
 
 def choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -65,13 +69,14 @@ def negatives_fit(explicit: bool, paired: bool, in_batch: bool, symmetric: bool)
 
 def is_array(x: object) -> bool:
     """Whether x is an array of any library, as opposed to a number or anything else."""
-    backend = None if isinstance(x, Real | str) or x is None else backend_of(x)
+    backend = None if isinstance(x, (float, Real, str)) or x is None else backend_of(x)
     return backend is not None and backend.owns(x)
 
 
 def find_backend(arrays: dict[str, Any]) -> Backend:
     """The one backend of all these arguments; TypeError for what is no dense array or of another framework."""
-    found = {name: backend_of(x) for name, x in arrays.items()}
+    by_type = {kind: backend_of(x) for kind, x in {type(x): x for x in arrays.values()}.items()}
+    found = {name: by_type[type(x)] for name, x in arrays.items()}
     first, backend = next(((name, b) for name, b in found.items() if b is not None), ("", None))
     for name, x in arrays.items():
         own = found[name]
@@ -186,7 +191,7 @@ def temperature_number(value: Any, compute: str, known: bool = True) -> float:
 
     Where it is not known it is not checked: a schedule must not compile anew for each value.
     """
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if isinstance(value, bool) or not isinstance(value, (float, Real)):
         raise TypeError(
             "temperature must be a number, or a floating-point array of shape (), (N,) or (N, 1) of the embeddings' "
             f"framework; received {value!r}."

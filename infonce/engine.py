@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import measures, passes, self_similarity, several, two_directions
+from . import measures, passes, self_similarity, several, small, two_directions
 from .backend import Arithmetic
 from .block import Sides
 from .frame import bounded, column, compute_dtype, of_weight, off_sphere, reduced, row_weight, rows_per_block, sphere
 from .passes import Gradient, per_row
 from .problem import Gradients, Inputs, Options
 
-Unit = tuple[Any, Any]  # rows as they are multiplied, and their norms
+Unit = tuple[Any, Any]  # rows as they are multiplied, and the way back from them
 
 
 def solve(
@@ -25,6 +25,8 @@ def solve(
     if options.views:
         rows = self_similarity if self_similarity.symmetric(options, inputs) else several
         return *rows.solve(b, options, inputs, wanted, cotangent), ()
+    if small.applies(b, options, inputs):
+        return *small.solve(b, options, inputs, wanted, cotangent), ()
     sides, units = sides_of(b, options, inputs)
     weight = None if inputs.weight is None else column(b, inputs.weight, sides.query.dtype)
     block_size = rows_per_block(options, columns(b, options, inputs))
@@ -52,13 +54,14 @@ def sides_of(b: Arithmetic, options: Options, inputs: Inputs) -> tuple[Sides, di
         negatives = None
     if negatives is not None and not paired:
         names.append("negative_keys")
-    units = {name: sphere(b, getattr(inputs, name), dtype, options.normalize) for name in names}
-    (query, _), (positive, _) = units["query"], units["positive_key"]
     temperature = inputs.temperature
     if not isinstance(temperature, float):
         temperature = xp.astype(temperature, dtype)
         if len(temperature.shape) > 0:
             temperature = xp.reshape(temperature, (-1, 1))
+    over = {"query": temperature}
+    units = {name: sphere(b, getattr(inputs, name), dtype, options.normalize, over.get(name)) for name in names}
+    (query, _), (positive, _) = units["query"], units["positive_key"]
     batch = positive if options.in_batch and b.shape(positive)[0] != 0 else None
     explicit = negatives is not None and b.shape(negatives)[-2] is not None
     ids = negative_ids = mask = bias = None
@@ -70,7 +73,7 @@ def sides_of(b: Arithmetic, options: Options, inputs: Inputs) -> tuple[Sides, di
         mask = None if inputs.mask is None else as_matrix(xp, inputs.mask)
         bias = None if inputs.bias is None else xp.astype(as_matrix(xp, inputs.bias), dtype)
     sides = Sides(
-        query=query / temperature,
+        query=query,
         positive=positive,
         batch=batch,
         shared=units["negative_keys"][0] if "negative_keys" in units else None,
@@ -121,12 +124,14 @@ def gathered(
     xp, t = b.xp, sides.temperature
     found: Gradients = {}
     if "query" in wanted:
-        found["query"] = off_sphere(b, g.query / t, *units["query"])
+        found["query"] = off_sphere(b, g.query, units["query"][1], sides.normalize)
     if "positive_key" in wanted:
-        found["positive_key"] = off_sphere(b, g.positive if g.batch is None else g.batch, *units["positive_key"])
+        found["positive_key"] = off_sphere(
+            b, g.positive if g.batch is None else g.batch, units["positive_key"][1], sides.normalize
+        )
     if "negative_keys" in wanted:
         if g.shared is not None:
-            found["negative_keys"] = off_sphere(b, g.shared, *units["negative_keys"])
+            found["negative_keys"] = off_sphere(b, g.shared, units["negative_keys"][1], sides.normalize)
         else:
             found["negative_keys"] = g.own
     if "temperature" in wanted:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from numbers import Integral
 from typing import Any
 
-from . import measures
+from . import checks, measures
 from .calls import preparation
 from .losses import info_nce
 
@@ -76,17 +74,14 @@ def metrics(
         [1.0, 1.0, 0.0, -4.0]
     """
     for k in top_k:
-        if isinstance(k, bool) or not isinstance(k, Integral):
-            raise TypeError(f"top_k must be a sequence of ints; received {k!r} in {top_k!r}.")
-        if k < 1:
-            raise ValueError(f"top_k must be a sequence of ints of at least 1; received {k!r} in {top_k!r}.")
+        checks.positive_int("top_k", k)
     prepare = preparation(info_nce)
     assert prepare is not None
     chosen = {"negative_mode": negative_mode, "in_batch": in_batch, "normalize": normalize, "block_size": block_size}
     arrays = {"ids": ids, "negative_ids": negative_ids, "mask": mask}
     b, options, inputs, *_ = prepare(query, positive_key, negative_keys, temperature, **chosen, **arrays)
     xp = b.xp
-    (loss, measured), _ = b.solve(replace(options, measure=True, rank=True), inputs, ())
+    (loss, measured), _ = b.solve(options._replace(measure=True, rank=True), inputs, ())
     *means, rank, effective = measured
     found = {"loss": loss, **dict(zip(measures.NAMES, means, strict=True))}
     one = xp.ones_like(rank)
@@ -97,7 +92,7 @@ def metrics(
 
     # On the sphere |u - v|^2 = 2 - 2 u.v. With t = 1/4 a row of x against itself gives, decoupled, the logarithm of
     # sum_j exp(4 u_i.u_j - 4) = sum_j exp(-2 |u_i - u_j|^2).
-    sphere = replace(options, reduction="none", paired=False, in_batch=True, normalize=True, decoupled=True)
+    sphere = options._replace(reduction="none", paired=False, in_batch=True, normalize=True, decoupled=True)
     spread = []
     for x in (query, positive_key):
         rows, _ = b.solve(sphere, type(inputs)(x, x, temperature=0.25), ())
@@ -105,7 +100,7 @@ def metrics(
         pairs = xp.maximum(n * (n - 1), xp.ones_like(n))
         spread.append(largest + xp.log(xp.sum(xp.exp(rows - largest))) - xp.log(pairs))
     alone, _ = b.solve(
-        replace(sphere, reduction="mean", decoupled=False, measure=True), type(inputs)(query, positive_key), ()
+        sphere._replace(reduction="mean", decoupled=False, measure=True), type(inputs)(query, positive_key), ()
     )
     found["alignment"] = 2 - 2 * alone[1][measures.NAMES.index("positive_similarity")]
     found["uniformity"] = (spread[0] + spread[1]) / 2

@@ -49,9 +49,9 @@ def numbers(
 
 def number(name: str, value: Any, least: float, below: float) -> None:
     """A number from `least` on and less than `below`, and finite."""
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if isinstance(value, bool) or not isinstance(value, (float, Real)):
         raise TypeError(f"{name} must be a number; received {value!r}.")
-    if not (least <= value < below and value > -math.inf):
+    if not (least <= float(value) < below and float(value) > -math.inf):
         allowed = (
             f"at least {least} and less than {below}"
             if math.isfinite(below)

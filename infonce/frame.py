@@ -33,14 +33,19 @@ def bounded(options: Options, temperature: Any) -> bool:
     return options.normalize and isinstance(temperature, float) and temperature >= 1 / 40
 
 
-def sphere(b: Arithmetic, x: Any, dtype: Any, normalize: bool) -> tuple[Any, Any]:
-    """The rows that are multiplied, in the compute dtype, and their norms (None where they stay as they are)."""
+def sphere(b: Arithmetic, x: Any, dtype: Any, normalize: bool, over: Any = None) -> tuple[Any, Any]:
+    """The rows that are multiplied, in the compute dtype: unit rows, or rows as they are, over `over`; and the way back."""
     x = b.xp.astype(x, dtype)
-    return b.unit_rows(x) if normalize else (x, None)
+    if normalize:
+        return b.unit_rows(x, over)
+    return (x if over is None else x / over), over
 
 
-def off_sphere(b: Arithmetic, gradient: Any, unit: Any, norm: Any) -> Any:
-    return gradient if norm is None else b.through_unit_rows(gradient, unit, norm)
+def off_sphere(b: Arithmetic, gradient: Any, back: Any, normalize: bool) -> Any:
+    """A gradient with respect to what `sphere` returned as one with respect to what it was given."""
+    if normalize:
+        return b.through_unit_rows(gradient, back)
+    return gradient if back is None else gradient / back
 
 
 def column(b: Arithmetic, x: Any, dtype: Any) -> Any:

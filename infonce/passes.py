@@ -84,7 +84,8 @@ def gradient(
         return *zero_sums(b, sides, wanted), *(zero_bias(b, sides) if "bias" in wanted else ())
 
     rows, sums = b.loop(body, start, (*sides.rows, weight if by_row else None), block_size)
-    return Gradient(*rows[:4], *sums[:2], rows[4], bias_of(b, rows[5], sums[2:]), rows[6:])
+    found = (*rows[:4], *sums[:2], rows[4], bias_of(b, rows[5], sums[2:]), rows[6:])
+    return Gradient._make(found)
 
 
 def per_row(weight: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 Gradients = dict[str, Any]  # a gradient by parameter name
@@ -32,8 +31,7 @@ class Inputs(NamedTuple):
 DIFFERENTIABLE = Inputs._fields[:6]
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """What is known without looking at any array: hashable, so that compilers can key on it."""
 
     reduction: str = "mean"

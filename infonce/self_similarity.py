@@ -191,15 +191,15 @@ def solve(
 ) -> tuple[Any, Gradients]:
     """`engine.solve` for the rows in `inputs.query`: the stacked views, where nothing breaks the symmetry of z."""
     xp, dtype = b.xp, compute_dtype(b, inputs)
-    unit, norm = sphere(b, inputs.query, dtype, options.normalize)
-    if b.shape(unit)[0] == 0:
-        empty = xp.sum(unit, axis=-1, keepdims=True)
-        return reduced(b, options, empty, None), {name: unit if name == "query" else xp.sum(empty) for name in wanted}
     t: Any = inputs.temperature
     t, root = (t, math.sqrt(t)) if isinstance(t, float) else (xp.astype(t, dtype), xp.sqrt(xp.astype(t, dtype)))
-    rows = b.shape(unit)[0]
+    a, back = sphere(b, inputs.query, dtype, options.normalize, root)
+    rows = b.shape(a)[0]
+    if rows == 0:
+        empty = xp.sum(a, axis=-1, keepdims=True)
+        return reduced(b, options, empty, None), {name: a if name == "query" else xp.sum(empty) for name in wanted}
     block_size = rows_per_block(options, None if rows is None else rows // 2, most=BLOCK_ROWS)
-    a, half = unit / root, b.size(unit) // 2
+    half = b.size(a) // 2
     at_once = rows is not None and rows <= (options.block_size or WHOLE)
     z = Rows(a, a if at_once else doubled(b, a, half), options.views, half, bounded(options, inputs.temperature))
     p = positives(b, z)
@@ -213,11 +213,11 @@ def solve(
     if not wanted:
         return loss, {}
 
-    weight = row_weight(b, options, unit, None, cotangent)
+    weight = row_weight(b, options, a, None, cotangent)
     of_rows = pull(weight * p_negative) + of_positives(b, z, p, weight, p_negative)
     gradients: Gradients = {}
     if "query" in wanted:
-        gradients["query"] = off_sphere(b, of_rows / root, unit, norm)
+        gradients["query"] = off_sphere(b, of_rows, back, options.normalize)
     if "temperature" in wanted:  # each z_ij holds both rows' root of t
         gradients["temperature"] = -0.5 * xp.sum(z.rows * of_rows) / t
     return loss, gradients

@@ -30,7 +30,7 @@ class Rows(NamedTuple):
 
     def cut(self, b: Arithmetic, rows: tuple[Any, ...]) -> Rows:
         """The rows of some samples, of which each entry holds all its views in one row."""
-        flat = [None if x is None else b.xp.reshape(x, (-1, b.shape(y)[-1])) for x, y in zip(rows, self, strict=True)]
+        flat = [None if x is None else b.xp.reshape(x, (-1, width(b, y))) for x, y in zip(rows, self, strict=True)]
         return Rows(*(y if x is None else x for x, y in zip(flat, self, strict=True)))
 
 
@@ -50,7 +50,7 @@ def solve(
     xp, dtype, views = b.xp, compute_dtype(b, inputs), options.views
     stacked = inputs.positives is None
     given = by_sample(b, inputs.query, views) if stacked else inputs.query
-    unit, norm = sphere(b, given, dtype, options.normalize)
+    unit, back = sphere(b, given, dtype, options.normalize)
     t: Any = inputs.temperature
     if not isinstance(t, float):
         t = xp.astype(t, dtype)
@@ -74,7 +74,7 @@ def solve(
     total = inverse(xp, xp.sum(effective)) if options.reduction == "mean" else 1.0
     gradients: Gradients = {}
     if "query" in wanted:
-        of_rows = off_sphere(b, (found.query / t + found.keys) * total, unit, norm)
+        of_rows = off_sphere(b, (found.query / t + found.keys) * total, back, options.normalize)
         gradients["query"] = by_view(b, of_rows, views) if stacked else of_rows
     if "temperature" in wanted:
         of_t = (found.temperature - xp.sum(z.query * found.query, axis=-1, keepdims=True) / t) * total
@@ -84,6 +84,11 @@ def solve(
         of_w = of_weight(b, options, found.loss, loss, effective, c) * counted
         gradients["weight"] = folded(xp, of_w, inputs.weight, views)
     return loss, gradients
+
+
+def width(b: Arithmetic, x: Any) -> Any:
+    """The number of columns."""
+    return b.shape(x)[-1] or b.size(b.xp.matrix_transpose(x))
 
 
 def by_sample(b: Arithmetic, x: Any, views: int) -> Any:
@@ -170,7 +175,7 @@ def passes(b: Arithmetic, options: Options, z: Rows, block_size: int, weight: An
     by_row = (True, False, per_row(z.temperature), z.labels is not None, z.ids is not None, z.positives is not None)
     rows = [x if cut else None for x, cut in zip(z, by_row, strict=True)]
     if views > 1:  # a block holds whole samples
-        rows = [None if x is None else xp.reshape(x, (-1, views * b.shape(x)[-1])) for x in rows]
+        rows = [None if x is None else xp.reshape(x, (-1, views * width(b, x))) for x in rows]
     found, sums = b.loop(body, start, (*rows, xp.reshape(weight, (-1, views))), block_size)
     return Found(*found, *(sums or (None,)))
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from . import forms
 from .backend import Arithmetic
-from .block import ROWS, Block, Sides, finite, logits, nonzero, pull, remaining, summed
+from .block import ROWS, Block, Sides, finite, logits, nonzero, own_bias, parts, pull, remaining, summed
 from .forms import LOWEST, Statistics
 from .passes import Gradient, bias_of, explicit, per_row, pull_bias, visit, zero_bias, zero_sums
 from .problem import Options
@@ -76,8 +76,7 @@ def key_logits(b: Arithmetic, sides: Sides, block: Block) -> tuple[Any, Any]:
     """The batch's logits of a block, and the positives', in the key-to-query direction."""
     z, positive, cut = block.logits[0], block.positive, block.sides
     if sides.bias is not None:
-        bias = cut.bias[:, : b.size(sides.batch)]
-        z, positive = z - bias, positive - b.own(bias + b.xp.zeros_like(z), block.first_row)
+        z, positive = z - parts(b, cut, cut.bias)[0], positive - own_bias(b, cut, z, block.first_row)
     if per_row(sides.temperature):
         z = z * (cut.temperature / b.xp.matrix_transpose(sides.temperature))
     return z, positive
@@ -98,7 +97,8 @@ def gradient(
     to_key, to_query, measured, kept = statistics(b, options, sides, block_size)
     key_loss, of_key = forms.loss(b, options, to_key, t)
     query_loss, of_query = forms.loss(b, options, to_query, t)
-    half = 0.5 * weight
+    # A weight that all rows share waits until the end: it might take the slopes of tiny losses out of the dtype's range.
+    half, shared = (0.5 * weight, 1) if per_row(weight) else (0.5, weight)
     key_lses = [xp.matrix_transpose(x) for x in to_query.lse]
     key_weights = [xp.matrix_transpose(half * c * s) for c, s in zip(powers, of_query.lse, strict=True)]
     key_total = None if of_query.total is None else xp.matrix_transpose(half * of_query.total)
@@ -155,8 +155,9 @@ def gradient(
         if own_temperature:
             of_temperature = added(of_temperature, (rows[4] - xp.matrix_transpose(sums[-1])) / t)
             sums = sums[:-1]
-    bias = bias_of(b, rows[3], sums[2:])
-    return Gradient(0.5 * (key_loss + query_loss), *rows[:3], *sums[:2], of_temperature, bias, measured)
+    found = (*rows[:3], *sums[:2], of_temperature, bias_of(b, rows[3], sums[2:]))
+    found = tuple(x if x is None else x * shared for x in found)
+    return Gradient._make((0.5 * (key_loss + query_loss), *found, measured))
 
 
 def exp_minus(xp: Any, lse: Any) -> Any:

@@ -18,6 +18,8 @@ from ._frameworks import framework as framework_of
 
 Floats = NDArray[np.float64]
 Answer = tuple[Any, dict[str, Any]]  # a loss, and metrics by name
+UNCOMPILED = ("numpy", "array_api_strict", "torch")  # at home; the others take a second for each new case
+DTYPES = (("float64", 3), ("float32", 1), ("float32", None))  # and block sizes
 NAMES = ("accuracy", "positive_similarity", "negative_similarity", "log_sum_exp")  # of return_metrics
 TOP_K = (1, 2, 3, 50)
 N, M, K, D = 7, 5, 3, 4
@@ -163,7 +165,7 @@ def arguments(framework: Framework, case: Mapping[str, Any], dtype: str) -> dict
 def wanted(framework: Framework, given: Mapping[str, Any]) -> dict[str, float]:
     """What the formulas say of the arrays as they were rounded."""
     plain = (bool, int, float, str)
-    exact = {name: x if isinstance(x, plain) else framework.values(x) for name, x in given.items()}
+    exact: dict[str, Any] = {name: x if isinstance(x, plain) else framework.values(x) for name, x in given.items()}
     return reference(**{**exact, "mask": exact.get("mask", True) == True})  # noqa: E712
 
 
@@ -187,25 +189,23 @@ def of_loss(want: Mapping[str, float]) -> dict[str, float]:
 # The values.
 
 
-@pytest.mark.parametrize(("dtype", "block_size"), [("float64", 3), ("float64", None), ("float32", 1)])
 @pytest.mark.parametrize("case", METRICS)
-def test_metrics_equal_the_formulas(framework: Framework, case: str, dtype: str, block_size: int | None) -> None:
-    given = arguments(framework, METRICS[case], dtype)
-    found = metrics(**given, top_k=TOP_K, block_size=block_size)
-    check(framework, found, wanted(framework, given), dtype)
+def test_metrics_equal_the_formulas(framework: Framework, case: str) -> None:
+    turn = [*METRICS].index(case) % 3  # what is compiled for each takes one of them
+    for dtype, block_size in DTYPES if framework.name in UNCOMPILED else DTYPES[turn:][:1]:
+        given = arguments(framework, METRICS[case], dtype)
+        found = metrics(**given, top_k=TOP_K, block_size=block_size)
+        check(framework, found, wanted(framework, given), dtype)
 
 
-@pytest.mark.parametrize(("dtype", "block_size"), [("float64", 3), ("float32", None), ("float32", 1)])
+@pytest.mark.parametrize("framework", UNCOMPILED, indirect=True)
 @pytest.mark.parametrize("case", METRICS | LOSSES)
-def test_those_of_the_loss_equal_the_formulas(
-    framework: Framework, case: str, dtype: str, block_size: int | None
-) -> None:
-    given = arguments(framework, (METRICS | LOSSES)[case], dtype)
-    loss, found = info_nce(**given, return_metrics=True, block_size=block_size)
-    check(framework, found, of_loss(wanted(framework, given)), dtype)
-    alone = info_nce(**given, block_size=block_size)
-    assert framework.dtype(loss) == framework.dtype(alone)
-    np.testing.assert_allclose(framework.values(loss), framework.values(alone), rtol=4 * 2.0**-23, atol=1e-7)
+def test_those_of_the_loss_equal_the_formulas(framework: Framework, case: str) -> None:
+    """For the others together with the gradients."""
+    for dtype, block_size in DTYPES:
+        given = arguments(framework, (METRICS | LOSSES)[case], dtype)
+        _, found = info_nce(**given, return_metrics=True, block_size=block_size)
+        check(framework, found, of_loss(wanted(framework, given)), dtype)
 
 
 @pytest.mark.parametrize("case", ["in-batch", "ids and paired", "rows without negatives"])
@@ -231,11 +231,14 @@ def test_one_embedding_in_float64_makes_all_of_them_float64(framework: Framework
 def test_a_negative_with_the_own_logit_ranks_first(framework: Framework) -> None:
     """One-hot rows and powers of two: their products are exact."""
     rows = np.eye(3)[[0, 0, 1, 2]]
-    pairs = {"query": rows, "positive_key": rows, "temperature": 0.5}
+    pairs = {"query": rows, "positive_key": rows, "temperature": 0.5, "normalize": False}
     twins = {
         "in-batch": (pairs, [2, 2, 1, 1]),
         "unpaired": (pairs | {"negative_keys": rows[1:]}, [2, 2, 2, 2]),
-        "paired": (pairs | {"negative_keys": rows[[[0, 1], [2, 3], [2, 2], [0, 1]]], **PAIRED}, [3, 1, 3, 1]),
+        "paired": (
+            pairs | {"negative_keys": rows[[[0, 1], [2, 3], [2, 2], [0, 1]]], "negative_mode": "paired"},
+            [3, 1, 3, 1],
+        ),
         "both": (pairs | BATCH | {"negative_keys": rows[1:]}, [3, 3, 2, 2]),
         "same id": (pairs | {"ids": np.asarray([5, 5, 6, 7])}, [1, 1, 1, 1]),
     }
@@ -250,17 +253,15 @@ def test_a_negative_with_the_own_logit_ranks_first(framework: Framework) -> None
         check(framework, found, wanted(framework, given), "float32")
 
 
-PAIRED = {"negative_mode": "paired"}
-
-
 def test_collapsed_embeddings_show(framework: Framework) -> None:
     """All rows alike: nothing is found, all negatives are equally hard, and nothing is spread."""
     rows = framework.array(np.eye(2)[[0] * 5])
     found = {name: float(framework.values(x)) for name, x in metrics(rows, rows, top_k=(4, 5)).items()}
-    exact = {"accuracy": 0, "top_4": 0, "top_5": 1, "effective_negatives": 4, "alignment": 0, "uniformity": 0}
+    exact = {"accuracy": 0, "top_4": 0, "top_5": 1, "effective_negatives": 4, "alignment": 0}
     assert {name: found[name] for name in exact} == exact
     assert found["mean_reciprocal_rank"] == pytest.approx(1 / 5)
     assert found["loss"] == pytest.approx(math.log(5))
+    assert found["uniformity"] == pytest.approx(0, abs=8e-15)
 
 
 @pytest.mark.parametrize("case", [{}, {"negative_keys": np.zeros((0, D))}, {"hardness": 1.0}])
@@ -277,22 +278,29 @@ def test_a_single_row_has_found_its_key(framework: Framework, case: dict[str, An
         check(framework, found, want, "float64")
 
 
-@pytest.mark.parametrize("case", [{}, SHARED, OWN | BATCH, {"normalize": False}])
-def test_zero_rows_are_orthogonal_to_all(framework: Framework, case: dict[str, Any]) -> None:
-    for arrays in ({"positive_key": ZERO}, {"query": ZERO}, {"query": ZERO, "positive_key": ZERO}):
-        given = arguments(framework, {"temperature": 0.5, **case, **arrays}, "float64")
-        want = wanted(framework, given)
-        check(framework, info_nce(**given, return_metrics=True)[1], of_loss(want), "float64")
-        check(framework, metrics(**given, top_k=TOP_K), want, "float64")
+@pytest.mark.parametrize("case", [{}, OWN | BATCH | {"normalize": False}], ids=["in-batch", "dot products"])
+@pytest.mark.parametrize("name", ["query", "positive_key"])
+def test_zero_rows_are_orthogonal_to_all(framework: Framework, name: str, case: dict[str, Any]) -> None:
+    given = arguments(framework, case | {"temperature": 0.5, name: ZERO}, "float64")
+    want = wanted(framework, given)
+    check(framework, info_nce(**given, return_metrics=True)[1], of_loss(want), "float64")
+    check(framework, metrics(**given, top_k=TOP_K), want, "float64")
 
 
-@pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_any_hardness_leaves_the_log_sum_exp(framework: Framework, dtype: str, symmetric: bool) -> None:
+def test_any_hardness_leaves_the_log_sum_exp(framework: Framework, dtype: str) -> None:
     """That of the plain logits, where exp(hardness z) leaves the dtype's range."""
-    given = arguments(framework, {"hardness": 200.0, "symmetric": symmetric}, dtype)
-    want = of_loss(wanted(framework, given))
-    check(framework, info_nce(**given, return_metrics=True)[1], want, dtype)
+    given = arguments(framework, {"hardness": 200.0, "temperature": np.asarray(0.1)}, dtype)
+    check(framework, info_nce(**given, return_metrics=True)[1], of_loss(wanted(framework, given)), dtype)
+
+
+@pytest.mark.parametrize("cosine", [1, -1])
+def test_any_number_of_hard_negatives_is_counted(framework: Framework, cosine: int) -> None:
+    """Even where their exponentials, of logits of 40, add up to a number whose square leaves float32's range."""
+    pair = framework.array(np.eye(2)[[0, 0]], "float32")
+    negatives = framework.array(np.eye(2)[[0] * 7000] * cosine, "float32")
+    found = metrics(pair, pair, negatives, temperature=0.025)
+    assert float(framework.values(found["effective_negatives"])) == pytest.approx(7000, rel=1e-5)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
@@ -300,7 +308,7 @@ def test_the_reduction_is_that_of_the_loss_alone(framework: Framework, reduction
     given = arguments(framework, SHARED | BATCH | {"weight": np.linspace(0, 1, N), "reduction": reduction}, "float64")
     loss, found = info_nce(**given, return_metrics=True)
     assert framework.values(loss).shape == ((N,) if reduction == "none" else ())
-    np.testing.assert_array_equal(framework.values(loss), framework.values(info_nce(**given)))
+    same(framework, {"loss": loss}, {"loss": info_nce(**given)})
     check(framework, found, of_loss(wanted(framework, given)), "float64")
 
 
@@ -345,11 +353,27 @@ def differentiated(
     return answer
 
 
-def split(given: Mapping[str, Any], case: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What has a gradient, and the rest."""
+def with_gradients(
+    framework: Framework, case: Mapping[str, Any], compiled: bool, return_metrics: bool
+) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """Loss, metrics or none, and gradients; by `value_and_grad` without autodiff."""
+    given = arguments(framework, case, "float64")
+    given["return_metrics"] = return_metrics
+    if framework.name not in AUTODIFF:
+        loss, gradients = value_and_grad(info_nce)(**given)
+        return *(loss if return_metrics else (loss, {})), gradients
+
+    def call(leaves: dict[str, Any]) -> Answer:
+        answer = info_nce(**{**given, **leaves})
+        return answer if return_metrics else (answer, {})
+
+    return differentiated(framework, call, leaves_of(given, case), compiled)
+
+
+def leaves_of(given: Mapping[str, Any], case: Mapping[str, Any]) -> dict[str, Any]:
+    """What has a gradient."""
     floating = {name for name, x in case.items() if isinstance(x, np.ndarray) and x.dtype == np.float64}
-    leaves = {name: x for name, x in given.items() if name in floating | {"query", "positive_key"}}
-    return leaves, {name: x for name, x in given.items() if name not in leaves}
+    return {name: given[name] for name in floating | {"query", "positive_key"}}
 
 
 def same(framework: Framework, found: Mapping[str, Any], want: Mapping[str, Any]) -> None:
@@ -360,55 +384,52 @@ def same(framework: Framework, found: Mapping[str, Any], want: Mapping[str, Any]
         )
 
 
-@pytest.mark.parametrize("case", LOSSES | {"in-batch": {}, "ids and paired": {}})
-def test_value_and_grad_of_the_loss_with_metrics(framework: Framework, case: str) -> None:
+FEW = (
+    *("in-batch", "ids and paired", "rows without negatives", "symmetric, all options"),
+    *("hardness and debias", "bias of pairs", "decoupled", "weighted sum"),
+)
+RUNS = [
+    *((name, case, False) for name in UNCOMPILED for case in METRICS | LOSSES),
+    *((name, case, False) for name in ("jax", "tensorflow") for case in FEW),
+    *((name, case, True) for name in AUTODIFF for case in FEW),
+]
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # Dynamo's own doing
+@pytest.mark.parametrize(("framework", "case", "compiled"), RUNS, indirect=["framework"])
+def test_metrics_leave_the_loss_and_its_gradients(framework: Framework, case: str, compiled: bool) -> None:
+    options = (METRICS | LOSSES)[case]
+    loss, none, want = with_gradients(framework, options, False, return_metrics=False)
+    assert not none
+    watched, found, gradients = with_gradients(framework, options, compiled, return_metrics=True)
+    same(framework, {"loss": watched, **gradients}, {"loss": loss, **want})
+    check(framework, found, of_loss(wanted(framework, arguments(framework, options, "float64"))), "float64")
+
+
+@pytest.mark.parametrize("case", ["in-batch", "symmetric, all options"])
+def test_value_and_grad_gives_the_metrics_with_the_loss(framework: Framework, case: str) -> None:
     given = arguments(framework, (METRICS | LOSSES)[case], "float64")
     alone, want = value_and_grad(info_nce)(**given)
-    for function in (value_and_grad(info_nce), value_and_grad(functools.partial(info_nce, block_size=3))):
-        (loss, found), gradients = function(**given, return_metrics=True)
+    for function, more in (
+        (info_nce, {"return_metrics": True}),
+        (functools.partial(info_nce, return_metrics=True), {}),
+    ):
+        (loss, found), gradients = value_and_grad(function)(**given, **more)
         same(framework, {"loss": loss, **gradients}, {"loss": alone, **want})
         check(framework, found, of_loss(wanted(framework, given)), "float64")
 
 
-COMPILED = (
-    *("in-batch", "mask of columns", "ids and unpaired", "rows without negatives"),
-    *("symmetric, all options", "hardness and debias", "bias of pairs", "weighted sum"),
-)
-
-
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # Dynamo's own doing
-@pytest.mark.parametrize(
-    ("case", "compiled"), [*((c, False) for c in METRICS | LOSSES), *((c, True) for c in COMPILED)]
-)
-def test_metrics_leave_the_gradients(autodiff: Framework, case: str, compiled: bool) -> None:
-    chosen = (METRICS | LOSSES)[case]
-    given = arguments(autodiff, chosen, "float64")
-    leaves, rest = split(given, chosen)
-    loss, none, want = differentiated(autodiff, lambda leaves: (info_nce(**leaves, **rest), {}), leaves, False)
-    assert not none
-    assert all(np.any(autodiff.values(x) != 0) for x in want.values()) == (case != "no negatives at all")
-
-    def call(leaves: dict[str, Any]) -> Answer:
-        answer: Answer = info_nce(**leaves, **rest, return_metrics=True)
-        return answer
-
-    watched, found, gradients = differentiated(autodiff, call, leaves, compiled)
-    same(autodiff, {"loss": watched, **gradients}, {"loss": loss, **want})
-    check(autodiff, found, of_loss(wanted(autodiff, given)), "float64")
-
-
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # Dynamo's own doing
 @pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("case", ["in-batch", "ids and paired", "temperatures and mask", "unpaired"])
+@pytest.mark.parametrize("case", ["ids and paired"])
 def test_metrics_have_no_gradient(autodiff: Framework, case: str, compiled: bool) -> None:
     """Beside sum(x^2), whose gradient remains; and the same values compiled."""
     given = arguments(autodiff, METRICS[case], "float64")
-    leaves, rest = split(given, METRICS[case])
 
     def call(leaves: dict[str, Any]) -> Answer:
-        return leaves["query"] ** 2, metrics(**leaves, **rest, top_k=TOP_K, block_size=3)
+        return leaves["query"] ** 2, metrics(**{**given, **leaves}, top_k=TOP_K, block_size=3)
 
-    _, found, gradients = differentiated(autodiff, call, leaves, compiled)
+    _, found, gradients = differentiated(autodiff, call, leaves_of(given, METRICS[case]), compiled)
     np.testing.assert_array_equal(autodiff.values(gradients.pop("query")), 2 * QUERY)
     assert all(x is None or not np.any(autodiff.values(x)) for x in gradients.values())
     check(autodiff, found, wanted(autodiff, given), "float64")
@@ -439,11 +460,11 @@ def test_of_open_shapes(jit_compile: bool) -> None:
     ("top_k", "error", "words"),
     [
         ((0,), ValueError, ("at least 1", "received 0")),
-        ([5, -1], ValueError, ("at least 1", "received -1", "[5, -1]")),
-        ((1.0,), TypeError, ("sequence of ints", "received 1.0")),
-        ((True,), TypeError, ("sequence of ints", "received True")),
-        (("1",), TypeError, ("sequence of ints", "received '1'")),
-        (5, TypeError, ("sequence of ints", "received 5")),
+        ([5, -1], ValueError, ("at least 1", "received -1")),
+        ((1.0,), TypeError, ("int", "received 1.0")),
+        ((True,), TypeError, ("int", "received True")),
+        (("1",), TypeError, ("int", "received '1'")),
+        (5, TypeError, ("sequence", "received 5")),
     ],
 )
 def test_bad_top_k_is_refused(framework: Framework, top_k: Any, error: type[Exception], words: tuple[str, ...]) -> None:

@@ -477,14 +477,13 @@ def test_options_that_are_wrong(
         nt_xent(*random_views(framework, 2), **options)
 
 
-def test_temperature_with_an_axis_is_refused_without_promising_one_per_row(framework: Framework) -> None:
+def test_temperature_of_another_shape_is_refused(framework: Framework) -> None:
     views = random_views(framework, 2)
-    for shape in ((1,), (5,), (10,), (5, 1)):
-        with pytest.raises(ValueError, match=r"temperature must be a number or a 0-d array; received shape \("):
+    for shape in ((1,), (10,), (5, 2), (1, 5)):
+        with pytest.raises(ValueError, match=r"temperature must be a number or an array of shape \(\), \(N,\) or \(N, 1\)"):
             nt_xent(*views, temperature=framework.array(np.ones(shape)))
-    with pytest.raises(TypeError) as caught:
+    with pytest.raises(TypeError, match="temperature must be a number, or a floating-point array"):
         nt_xent(*views, temperature="0.5")
-    assert "(N,)" not in str(caught.value)
 
 
 def test_no_gradient_by_value_and_grad_for_one_loss_per_row(framework: Framework) -> None:

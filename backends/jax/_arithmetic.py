@@ -52,9 +52,6 @@ class JAXArithmetic(Arithmetic):
     def stop_gradient(self, x: Array) -> Array:
         return jax.lax.stop_gradient(x)
 
-    def own(self, x: Array, first_row: Any) -> Array:
-        return jnp.take_along_axis(x, first_row + jnp.arange(x.shape[0])[:, None], axis=1)
-
     def take(self, x: Array, first_row: Any, rows: int) -> Array:
         return jax.lax.dynamic_slice_in_dim(x, first_row, rows)
 

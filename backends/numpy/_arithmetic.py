@@ -68,9 +68,6 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         x *= rows + columns
         return x
 
-    def own(self, x: Any, first_row: int) -> Any:
-        return x.diagonal(first_row).copy()[:, None]
-
     def write_own(self, x: Any, first_row: int, value: Any) -> Any:
         np.einsum("ii->i", x[:, first_row : first_row + len(x)])[...] = np.ravel(value)
         return x
@@ -99,3 +96,8 @@ class NumPyArithmetic(ArrayAPIArithmetic):
             return a @ b
         total += a @ b
         return total
+
+    def positive_scores(self, rows: Any, keys: Any, block: Any, first_row: int) -> Any:
+        if block is None:
+            return super().positive_scores(rows, keys, block, first_row)
+        return block.diagonal(first_row).copy()[:, None]

@@ -48,10 +48,6 @@ class TensorFlowArithmetic(Arithmetic):
     def stop_gradient(self, x: Any) -> Any:
         return tf.stop_gradient(x)
 
-    def own(self, x: Any, first_row: Any) -> Any:
-        rows = tf.range(tf.shape(x)[0])
-        return tf.gather_nd(x, tf.stack([rows, first_row + rows], axis=1))[:, None]
-
     def take(self, x: Any, first_row: Any, rows: Any) -> Any:
         return tf.slice(x, [first_row] + [0] * (x.shape.rank - 1), [rows, *x.shape[1:]])
 

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from infonce.backend import Arithmetic, Body
 
 from . import _namespace
 
+NAMES = {getattr(torch, name): name for name in ("float16", "bfloat16", "float32", "float64")}
 SAFE = 1e-15  # norms between this and its inverse: no square that matters left float32's range
+LEAST = 1e-6  # the same for what the rows are divided by together with their norms
+SMALL = 1 << 16  # entries of a block that costs less than keeping it
+# The way back from rows times given lengths over their norms, in one operation.
+WEIGHT_NORM_BACKWARD = torch.ops.aten._weight_norm_interface_backward.default
+
+
+class Normed(NamedTuple):
+    """What the way back from unit rows needs."""
+
+    rows: Tensor  # as they were given, in two dimensions
+    length: Tensor  # (rows, 1): what they were made to have
+    norm: Tensor
+    over: Any  # what they were divided by then, or None
 
 
 class TorchArithmetic(Arithmetic):
@@ -29,7 +44,7 @@ class TorchArithmetic(Arithmetic):
         return tuple(x.shape)
 
     def dtype(self, x: Tensor) -> str:
-        return str(x.dtype).removeprefix("torch.")
+        return NAMES.get(x.dtype) or str(x.dtype).removeprefix("torch.")
 
     def size(self, x: Tensor) -> int:
         return x.shape[0]
@@ -67,9 +82,6 @@ class TorchArithmetic(Arithmetic):
     def stop_gradient(self, x: Tensor) -> Tensor:
         return x.detach()
 
-    def own(self, x: Tensor, first_row: int) -> Any:
-        return x.diagonal(first_row).clone().unsqueeze(1) if self.in_place else super().own(x, first_row)
-
     def write_own(self, x: Tensor, first_row: int, value: Tensor | float) -> Any:
         if not self.in_place:
             return super().write_own(x, first_row, value)
@@ -77,7 +89,7 @@ class TorchArithmetic(Arithmetic):
         if isinstance(value, float):
             own.fill_(value)
         else:
-            own.copy_(value.squeeze(1))
+            own.unsqueeze_(1).copy_(value)
         return x
 
     def leave_out(self, x: Tensor, absent: Tensor) -> Any:
@@ -117,6 +129,8 @@ class TorchArithmetic(Arithmetic):
     def scores(self, rows: Tensor, keys: Tensor, part: int = 0) -> Any:
         if not self.in_place:
             return super().scores(rows, keys, part)
+        if rows.shape[0] * keys.shape[0] <= SMALL:
+            return torch.mm(rows, keys.t())
         out = self._buffer(part, rows, (rows.shape[0], keys.shape[0]))
         return torch.mm(rows, keys.T, out=out)
 
@@ -127,21 +141,33 @@ class TorchArithmetic(Arithmetic):
             held = self._buffers[part] = like.new_empty(shape)
         return held if held.shape == shape else held.view(-1)[:size].view(shape)
 
-    def unit_rows(self, x: Tensor) -> tuple[Tensor, Any]:
-        # On the CPU a look at the norms waits for nothing: unless one is extreme, its squares were in range.
-        if self.in_place and x.device.type == "cpu" and x.numel() > 0:
-            norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-            smallest, largest = norm.aminmax()
-            if smallest.item() > SAFE and largest.item() < 1 / SAFE:
-                return x / norm, norm
-        return super().unit_rows(x)
+    def positive_scores(self, rows: Tensor, keys: Tensor, block: Tensor | None, first_row: int) -> Any:
+        if not self.in_place or block is None:
+            return super().positive_scores(rows, keys, block, first_row)
+        return block.diagonal(first_row).clone().unsqueeze_(1)
 
-    def through_unit_rows(self, gradient: Tensor, unit: Tensor, norm: Any) -> Any:
-        if isinstance(norm, tuple):
-            return super().through_unit_rows(gradient, unit, norm)
-        along = (unit * gradient).sum(-1, keepdim=True)
-        gradient = torch.addcmul(gradient, unit, along, value=-1)
-        return gradient.div_(norm)
+    def unit_rows(self, x: Tensor, over: Any = None) -> tuple[Tensor, Any]:
+        # On the CPU a look at the norms waits for nothing: unless one is extreme, its squares were in range.
+        if not self.in_place or x.device.type != "cpu" or x.numel() == 0:
+            return super().unit_rows(x, over)
+        flat = x if x.ndim == 2 and x.is_contiguous() else x.reshape(-1, x.shape[-1]).contiguous()
+        number, rest = (over, None) if isinstance(over, float) and LEAST < over < 1 / LEAST else (1.0, over)
+        length = flat.new_full((flat.shape[0], 1), 1 / number)
+        unit, norm = torch._weight_norm_interface(flat, length)
+        smallest, largest = norm.aminmax()
+        if not (smallest.item() > SAFE and largest.item() < 1 / SAFE):
+            return super().unit_rows(x, over)
+        unit = unit if x is flat else unit.view(x.shape)
+        return (unit if rest is None else unit / rest), Normed(flat, length, norm, rest)
+
+    def through_unit_rows(self, gradient: Tensor, back: Any) -> Any:
+        if not isinstance(back, Normed):
+            return super().through_unit_rows(gradient, back)
+        rows, length, norm, over = back
+        gradient = gradient if over is None else gradient / over
+        if gradient.ndim == 2:
+            return WEIGHT_NORM_BACKWARD(gradient, rows, length, norm, 0)[0]
+        return WEIGHT_NORM_BACKWARD(gradient.reshape(rows.shape), rows, length, norm, 0)[0].view(gradient.shape)
 
     def softplus(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.nn.functional.softplus(x, threshold=60.0), torch.sigmoid(x)
+        return softplus(x, 1.0, 60.0), torch.sigmoid(x)

@@ -20,8 +20,8 @@ class TorchBackend(TorchArithmetic):
     def owns(self, x: object) -> bool:
         return isinstance(x, Tensor) and x.layout is torch.strided
 
-    def device(self, x: Tensor) -> str:
-        return str(x.device)
+    def device(self, x: Tensor) -> torch.device:
+        return x.device
 
     def compiling(self, x: Tensor) -> bool:
         return torch.compiler.is_compiling()

@@ -99,14 +99,17 @@ def compute_dtype(inputs: Inputs) -> torch.dtype:
 
 def spread(options: Options) -> tuple[str, int | None, list[bool], int, list[float]]:
     """The options in types that a custom operator takes; `gathered` puts them together again."""
-    flags = [options.paired, options.in_batch, options.symmetric, options.normalize, options.decoupled]
-    flags += [options.exclude_positives, options.inside, options.skip_lonely, options.measure, options.rank]
-    numbers = [options.label_smoothing, options.margin, options.debias, options.hardness]
+    flags, numbers = ([getattr(options, name) for name in names] for names in (FLAGS, NUMBERS))
     return options.reduction, options.block_size, flags, options.views, numbers
 
 
 def gathered(reduction: str, block_size: int | None, flags: list[bool], views: int, numbers: list[float]) -> Options:
-    return Options(reduction, block_size, *flags, views, *numbers)
+    options: dict[str, Any] = {**dict(zip(FLAGS, flags, strict=True)), **dict(zip(NUMBERS, numbers, strict=True))}
+    return Options(reduction, block_size, views=views, **options)
+
+
+FLAGS = tuple(name for name, kind in Options.__annotations__.items() if "bool" in str(kind))
+NUMBERS = tuple(name for name, kind in Options.__annotations__.items() if "float" in str(kind))
 
 
 def names(wanted: str) -> tuple[str, ...]:
