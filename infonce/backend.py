@@ -125,7 +125,7 @@ class Arithmetic(Protocol):
         return self.xp.matmul(rows, self.xp.matrix_transpose(keys))
 
     def unit_rows(self, x: Any, over: Any = None) -> tuple[Any, Any]:
-        """The rows over their norms, and over `over` (a number, 0-d or one a row), and what `through_unit_rows` needs."""
+        """The rows over their norms, and over `over`, a number or an array; and what `through_unit_rows` needs."""
         unit, norm = rows.unit_rows(self.xp, x)
         return (unit if over is None else unit / over), (unit, norm, over)
 

@@ -8,6 +8,7 @@ from typing import Any
 from . import checks, measures
 from .calls import preparation
 from .losses import info_nce
+from .rows import unit_rows
 
 
 def metrics(
@@ -73,8 +74,10 @@ def metrics(
         >>> [float(np.round(found[name], 4)) for name in ("accuracy", "top_1", "alignment", "uniformity")]
         [1.0, 1.0, 0.0, -4.0]
     """
+    if not isinstance(top_k, Sequence):
+        raise TypeError(f"top_k must be a sequence of ints; received {top_k!r}.")
     for k in top_k:
-        checks.positive_int("top_k", k)
+        checks.positive_int("each of top_k", k)
     prepare = preparation(info_nce)
     assert prepare is not None
     chosen = {"negative_mode": negative_mode, "in_batch": in_batch, "normalize": normalize, "block_size": block_size}
@@ -86,22 +89,24 @@ def metrics(
     found = {"loss": loss, **dict(zip(measures.NAMES, means, strict=True))}
     one = xp.ones_like(rank)
     for k in top_k:
-        found[f"top_{k}"] = xp.mean(xp.where(rank <= k, one, 0 * one))
+        found[f"top_{k}"] = xp.mean(xp.where(rank <= int(k), one, 0 * one))
     found["mean_reciprocal_rank"] = xp.mean(one / rank)
     found["effective_negatives"] = effective
 
     # On the sphere |u - v|^2 = 2 - 2 u.v. With t = 1/4 a row of x against itself gives, decoupled, the logarithm of
     # sum_j exp(4 u_i.u_j - 4) = sum_j exp(-2 |u_i - u_j|^2).
     sphere = options._replace(reduction="none", paired=False, in_batch=True, normalize=True, decoupled=True)
-    spread = []
+    units, spread = [], []
     for x in (query, positive_key):
+        x = xp.astype(x, loss.dtype)
         rows, _ = b.solve(sphere, type(inputs)(x, x, temperature=0.25), ())
+        unit = unit_rows(xp, x)[0]
+        rows = rows + 4 * xp.sum(unit * unit, axis=-1) - 4  # a zero row has the cosine 0 with itself, too
         n, largest = xp.sum(xp.ones_like(rows)), xp.max(rows, axis=0)
         pairs = xp.maximum(n * (n - 1), xp.ones_like(n))
-        spread.append(largest + xp.log(xp.sum(xp.exp(rows - largest))) - xp.log(pairs))
-    alone, _ = b.solve(
-        sphere._replace(reduction="mean", decoupled=False, measure=True), type(inputs)(query, positive_key), ()
-    )
-    found["alignment"] = 2 - 2 * alone[1][measures.NAMES.index("positive_similarity")]
+        several = largest + xp.log(xp.sum(xp.exp(rows - largest))) - xp.log(pairs)
+        spread.append(xp.where(n == 1, xp.zeros_like(n), several))
+        units.append(unit)
+    found["alignment"] = 2 - 2 * xp.mean(xp.sum(units[0] * units[1], axis=-1))
     found["uniformity"] = (spread[0] + spread[1]) / 2
     return {name: b.stop_gradient(value) for name, value in found.items()}

@@ -34,7 +34,7 @@ def bounded(options: Options, temperature: Any) -> bool:
 
 
 def sphere(b: Arithmetic, x: Any, dtype: Any, normalize: bool, over: Any = None) -> tuple[Any, Any]:
-    """The rows that are multiplied, in the compute dtype: unit rows, or rows as they are, over `over`; and the way back."""
+    """The rows that are multiplied, in the compute dtype: unit rows or as they are, over `over`; and the way back."""
     x = b.xp.astype(x, dtype)
     if normalize:
         return b.unit_rows(x, over)

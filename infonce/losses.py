@@ -77,7 +77,8 @@ def info_nce(
             weights too.
         return_metrics: True: the result is `(loss, metrics)`, a dict of 0-d arrays without gradient from the same
             pass: "accuracy" (rows whose positive has the largest logit), "positive_similarity",
-            "negative_similarity" and "log_sum_exp" of the logits of all candidates, all in the query-to-key direction.
+            "negative_similarity" and "log_sum_exp" of the logits of all candidates, all in the query-to-key direction;
+            the margin lowers the positive's logit and not its similarity.
             See `metrics` for more.
         block_size: How many rows are visited at a time; None chooses from the shapes. It changes the memory and the
             time, and the result by rounding only.

@@ -37,10 +37,9 @@ def ahead_of(b: Arithmetic, options: Options, block: Block) -> Measured:
 
 
 def measured_of(
-    b: Arithmetic, options: Options, block: Block, before: Measured, e: list[list[Any]], lses: list[Any]
+    b: Arithmetic, options: Options, block: Block, before: Measured, e: list[list[Any]], lse: Any
 ) -> Measured:
     xp, like = b.xp, block.positive
-    lse = lses[0] if options.powers == (1.0,) else plain_lse(xp, e, before.largest, like)
     return before._replace(lse=lse, effective=effective(xp, e[0], like) if options.rank else None)
 
 
@@ -51,15 +50,9 @@ def rank(xp: Any, block: Block) -> Any:
 
 def effective(xp: Any, e: list[Any], like: Any) -> Any:
     """How many equal negatives would be as many as these: (sum e)^2 / sum e^2, 0 without any."""
-    total, squares = summed(xp, e, like), summed(xp, [x * x for x in e], like)
-    return total * total / nonzero(xp, squares)
-
-
-def plain_lse(xp: Any, e: list[list[Any]], largest: Any, like: Any) -> Any:
-    """log sum exp(z) out of exp(c (z - largest)): the quotient of two whose powers differ by 1."""
-    over, under = e
-    parts = [xp.where(y == 0, y, x / nonzero(xp, y)) for x, y in zip(over, under, strict=True)]
-    return largest + xp.log(nonzero(xp, summed(xp, parts, like)))
+    total = nonzero(xp, summed(xp, e, like))
+    squares = summed(xp, [(x / total) * (x / total) for x in e], like)
+    return xp.where(squares == 0, squares, 1 / nonzero(xp, squares))
 
 
 def means(b: Arithmetic, sides: Sides, measured: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -44,9 +44,11 @@ def visit(b: Arithmetic, options: Options, block: Block) -> Visit:
     total = summed(xp, finite(xp, z), block.positive) if options.label_smoothing else None
     before = ahead_of(b, options, block) if options.measure else None
     sides = block.sides
-    e, totals, lses = exponentials(b, z, options.powers, sides.may_lack, block.positive, sides.bounded)
-    measured = () if before is None else measured_of(b, options, block, before, e, lses)
-    return Visit(Statistics(block.positive, lses, count, total), e, totals, counted, measured)
+    n = len(options.powers)
+    powers = (*options.powers, 1.0) if options.measure and options.hardness else options.powers
+    e, totals, lses = exponentials(b, z, powers, sides.may_lack, block.positive, sides.bounded)
+    measured = () if before is None else measured_of(b, options, block, before, e, lses[-1])
+    return Visit(Statistics(block.positive, lses[:n], count, total), e[:n], totals[:n], counted, measured)
 
 
 def value(b: Arithmetic, options: Options, sides: Sides, block_size: int) -> tuple[Any, tuple[Any, ...]]:

@@ -211,7 +211,7 @@ def positives(
 def closed_form(
     b: Arithmetic, options: Options, statistics: Statistics, of: Positives, temperature: Any
 ) -> tuple[Any, Slopes, Any]:
-    """The loss of each row, the slopes with respect to the negatives' statistics, and those of each positive, (B, R)."""
+    """The loss of each row, the slopes with respect to the negatives' statistics, and each positive's, (B, R)."""
     xp = b.xp
     if not options.exclude_positives:
         loss, slopes = forms.loss(b, options, statistics, temperature)

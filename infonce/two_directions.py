@@ -97,7 +97,7 @@ def gradient(
     to_key, to_query, measured, kept = statistics(b, options, sides, block_size)
     key_loss, of_key = forms.loss(b, options, to_key, t)
     query_loss, of_query = forms.loss(b, options, to_query, t)
-    # A weight that all rows share waits until the end: it might take the slopes of tiny losses out of the dtype's range.
+    # A weight that all rows share waits until the end: it might take the slopes of tiny losses out of range.
     half, shared = (0.5 * weight, 1) if per_row(weight) else (0.5, weight)
     key_lses = [xp.matrix_transpose(x) for x in to_query.lse]
     key_weights = [xp.matrix_transpose(half * c * s) for c, s in zip(powers, of_query.lse, strict=True)]
