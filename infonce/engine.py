@@ -29,7 +29,7 @@ def solve(
         return *small.solve(b, options, inputs, wanted, cotangent), ()
     sides, units = sides_of(b, options, inputs)
     weight = None if inputs.weight is None else column(b, inputs.weight, sides.query.dtype)
-    block_size = rows_per_block(options, columns(b, options, inputs))
+    block_size = rows_per_block(options, b.shape(inputs.query)[0], columns(b, options, inputs))
     route = two_directions if options.symmetric and sides.batch is not None else passes
     if not wanted:
         loss, measured = route.value(b, options, sides, block_size)

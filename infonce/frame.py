@@ -8,24 +8,29 @@ from .backend import Arithmetic
 from .block import nonzero
 from .problem import Inputs, Options
 
-BLOCK_ENTRIES = 1 << 22  # logits held at a time: 16 MB in float32
+WHOLE = 1 << 20  # so many logits are one block: 4 MB in float32
+BLOCK_ENTRIES = 1 << 22  # logits held at a time of a larger batch
 BLOCK_ROWS = 512
 UNKNOWN_SHAPE_ROWS = 256
 
 
 def compute_dtype(b: Arithmetic, inputs: Inputs) -> Any:
     """float64 where an embedding is float64, else float32: logits and sums are never held in less."""
-    names = (b.dtype(x) for x in inputs[:3] if x is not None)
-    return b.xp.float64 if "float64" in names else b.xp.float32
+    for x in inputs[:3]:
+        if x is not None and b.dtype(x) == "float64":
+            return b.xp.float64
+    return b.xp.float32
 
 
-def rows_per_block(options: Options, columns: int | None, most: int = BLOCK_ROWS) -> int:
-    """`block_size`, or as many rows as keep the block of logits in a fixed number of entries."""
+def rows_per_block(options: Options, rows: int | None, columns: int | None, most: int = BLOCK_ROWS) -> int:
+    """`block_size`; or all rows of few logits; or as many rows as keep the block in a fixed number of entries."""
     if options.block_size is not None:
         return options.block_size
-    if columns is None:
+    if rows is None or columns is None:
         return UNKNOWN_SHAPE_ROWS
-    return max(1, min(most, BLOCK_ENTRIES // max(1, columns)))
+    if rows * columns <= WHOLE:
+        return max(1, rows)
+    return max(1, min(most, BLOCK_ENTRIES // columns))
 
 
 def bounded(options: Options, temperature: Any) -> bool:

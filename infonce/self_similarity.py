@@ -24,7 +24,6 @@ from .frame import bounded, compute_dtype, off_sphere, reduced, row_weight, rows
 from .passes import per_row
 from .problem import Gradients, Inputs, Options
 
-WHOLE = 1024  # up to so many rows are one block: 4 MB of logits in float32
 BLOCK_ROWS = 128  # a block scores B (B + R/2) pairs for B R/2 that count
 
 
@@ -198,9 +197,9 @@ def solve(
     if rows == 0:
         empty = xp.sum(a, axis=-1, keepdims=True)
         return reduced(b, options, empty, None), {name: a if name == "query" else xp.sum(empty) for name in wanted}
-    block_size = rows_per_block(options, None if rows is None else rows // 2, most=BLOCK_ROWS)
+    block_size = rows_per_block(options, rows, rows, most=BLOCK_ROWS)
     half = b.size(a) // 2
-    at_once = rows is not None and rows <= (options.block_size or WHOLE)
+    at_once = rows is not None and rows <= block_size
     z = Rows(a, a if at_once else doubled(b, a, half), options.views, half, bounded(options, inputs.temperature))
     p = positives(b, z)
     if at_once:

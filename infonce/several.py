@@ -56,7 +56,7 @@ def solve(
         t = xp.astype(t, dtype)
         t = repeated(xp, t, views) if per_row(t) else t
     z = Rows(unit / t, unit, t, labels_of(b, inputs, unit, views), repeated(xp, inputs.ids, views), matrix_of(inputs))
-    block_size = max(1, rows_per_block(options, b.shape(unit)[0]) // views)
+    block_size = max(1, rows_per_block(options, b.shape(unit)[0], b.shape(unit)[0]) // views)
     weight = None if inputs.weight is None else repeated(xp, xp.astype(inputs.weight, dtype), views)
     w = xp.ones_like(unit[:, :1]) if weight is None else weight
     if options.reduction == "none" and wanted:

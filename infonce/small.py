@@ -9,19 +9,19 @@ import math
 from typing import Any
 
 from .backend import Arithmetic
-from .frame import BLOCK_ROWS, bounded, compute_dtype, reduced, row_weight
+from .frame import WHOLE, bounded, compute_dtype, reduced, row_weight
 from .problem import Gradients, Inputs, Options
+
+MOST = math.isqrt(WHOLE)
 
 
 def applies(b: Arithmetic, options: Options, inputs: Inputs) -> bool:
-    rows, t = b.shape(inputs.positive_key)[0] if options == Options(options.reduction) else 0, inputs.temperature
-    return (
-        rows is not None
-        and 1 < rows <= BLOCK_ROWS
-        and bounded(options, t)
-        and inputs.negative_keys is None
-        and not any(x is not None for x in inputs[4:])
-    )
+    if inputs.negative_keys is not None or not bounded(options, inputs.temperature):
+        return False
+    rows = b.shape(inputs.positive_key)[0]
+    others = inputs.bias, inputs.weight, inputs.ids, inputs.mask
+    fits = rows is not None and 1 < rows <= MOST
+    return fits and all(x is None for x in others) and options == Options(options.reduction)
 
 
 def solve(
