@@ -114,6 +114,10 @@ class Arithmetic(Protocol):
         """`x` as a constant to the framework's autodiff."""
         return x
 
+    def of_one_size(self, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arrays; where only the run knows their sizes, it refuses those that differ."""
+        return arrays
+
     # A framework may have faster kernels for these.
 
     def positive_scores(self, rows: Any, keys: Any, block: Any, first_row: Any) -> Any:

@@ -12,7 +12,7 @@ import operator
 from typing import Any, NamedTuple
 
 from .backend import Arithmetic
-from .forms import LOWEST
+from .forms import LOWEST, nonzero
 
 ROWS = ("query", "positive", "own", "ids", "negative_ids", "mask", "bias", "temperature")
 
@@ -63,7 +63,8 @@ class Block(NamedTuple):
     first_row: Any
     positive: Any  # (B, 1)
     logits: list[Any]  # one for each part that is present: batch, shared or own
-    scores: list[Any]  # the same without bias; perhaps the same arrays
+    unbiased: Any  # `positive` and
+    scores: list[Any]  # `logits` without bias; perhaps the same arrays
     own: Any = None  # (B, K, D), unit rows
     own_back: Any = None  # the way back from them
 
@@ -80,20 +81,25 @@ def logits(b: Arithmetic, whole: Sides, rows: tuple[Any, ...], first_row: Any) -
         own = xp.astype(own, sides.query.dtype)
         own, back = b.unit_rows(own) if sides.normalize else (own, None)
         z.append(xp.squeeze(xp.matmul(own, xp.expand_dims(sides.query, axis=-1)), axis=-1))
-    scores = z
-    if z and sides.bias is not None:
-        z = [part + bias for part, bias in zip(z, parts(b, sides, sides.bias), strict=True)]
-    batch = None if sides.batch is None else scores[0]
+    scores, batch = z, None if sides.batch is None else z[0]
     positive = b.positive_scores(sides.query, sides.positive, batch, first_row)
-    if batch is not None and sides.bias is not None:
-        positive = positive + own_bias(b, sides, batch, first_row)
     if sides.margin:
         positive = positive - sides.margin / sides.temperature
-    if z and (sides.ids is not None or sides.mask is not None):
-        z = [part if out is None else b.leave_out(part, out) for part, out in zip(z, absent(b, sides), strict=True)]
-    if sides.batch is not None:
-        z[0] = b.write_own(z[0], first_row, -math.inf)
-    return Block(sides, first_row, positive, z, z if sides.bias is None else scores, own, back)
+    unbiased = positive
+    if z and sides.bias is not None:
+        z = [part + bias for part, bias in zip(z, parts(b, sides, sides.bias), strict=True)]
+        if batch is not None:
+            positive = positive + own_bias(b, sides, batch, first_row)
+    out = absent(b, sides) if z and (sides.ids is not None or sides.mask is not None) else [None] * len(z)
+    z = left(b, sides, z, out, first_row)
+    scores = z if sides.bias is None else left(b, sides, scores, out, first_row)
+    return Block(sides, first_row, positive, z, unbiased, scores, own, back)
+
+
+def left(b: Arithmetic, sides: Sides, z: list[Any], out: list[Any], first_row: Any) -> list[Any]:
+    """The logits of the negatives that remain: -inf for absent candidates, and for the row's own positive."""
+    z = [part if gone is None else b.leave_out(part, gone) for part, gone in zip(z, out, strict=True)]
+    return z if sides.batch is None else [b.write_own(z[0], first_row, -math.inf), *z[1:]]
 
 
 def own_bias(b: Arithmetic, sides: Sides, batch: Any, first_row: Any) -> Any:
@@ -166,8 +172,15 @@ def exponentials(
     totals = [summed(xp, parts, like) for parts in e]
     if may_lack:
         totals = [nonzero(xp, total) for total in totals]
-    lses = [(largest if c == 1 else c * largest) + xp.log(total) for c, total in zip(powers, totals, strict=True)]
-    return e, totals, lses
+    return e, totals, [times(xp, c, largest) + xp.log(total) for c, total in zip(powers, totals, strict=True)]
+
+
+def times(xp: Any, power: float, largest: Any) -> Any:
+    """power * largest, where LOWEST, the maximum of nothing, stays what it is: its multiples leave float32's range."""
+    if power == 1:
+        return largest
+    absent = largest <= LOWEST
+    return xp.where(absent, largest, power * xp.where(absent, xp.zeros_like(largest), largest))
 
 
 def row_maximum(xp: Any, z: list[Any], may_lack: bool, like: Any) -> Any:
@@ -176,11 +189,6 @@ def row_maximum(xp: Any, z: list[Any], may_lack: bool, like: Any) -> Any:
     if may_lack:
         maxima.append(xp.full_like(like, LOWEST))
     return functools.reduce(xp.maximum, maxima)
-
-
-def nonzero(xp: Any, total: Any) -> Any:
-    """`total`, with 1 in place of 0: not a maximum, whose derivative is shared out at a tie."""
-    return xp.where(total == 0, xp.ones_like(total), total)
 
 
 def combined(xp: Any, e: list[list[Any]], slopes: list[Any], of_total: Any, counted: list[Any] | None) -> list[Any]:

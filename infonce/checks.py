@@ -34,11 +34,12 @@ def options(
         positive_int("block_size", block_size, " or None for the default")
 
 
-def positive_int(name: str, value: object, alternative: str = "") -> None:
+def positive_int(name: str, value: object, alternative: str = "") -> int:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an int{alternative and ','}{alternative}; received {value!r}.")
     if value <= 0:
         raise ValueError(f"{name} must be at least 1{alternative and ','}{alternative}; received {value!r}.")
+    return int(value)
 
 
 def choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -140,10 +141,10 @@ def embeddings(b: Backend, arrays: dict[str, Any], paired: bool, reduction: str)
 
 
 def several_views(shape: Shape) -> None:
-    if len(shape) not in (2, 3) or (len(shape) == 3 and not shape[1]):
+    if len(shape) not in (2, 3) or (len(shape) == 3 and not (shape[1] and shape[2])):
         raise ValueError(
-            "embeddings must have 2 dimensions, (N, D), or 3, (N, V, D), with a known number V >= 1 of views; received "
-            f"shape {shown(shape)}."
+            "embeddings must have 2 dimensions, (N, D), or 3, (N, V, D), with a known number V >= 1 of views and of "
+            f"features; received shape {shown(shape)}."
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import checks, measures
+from .backend import backend_of
 from .calls import preparation
 from .losses import info_nce
 from .rows import unit_rows
@@ -55,8 +56,8 @@ def metrics(
         "loss" in nats; "accuracy", the share of rows whose positive has the largest logit; "top_5" and so on;
         "mean_reciprocal_rank"; "positive_similarity" and "negative_similarity", means over all pairs; "log_sum_exp" of
         all candidates' logits, the mean over the rows; "effective_negatives", the mean of 1 / sum_j p_j^2 with the
-        softmax p over a row's negatives: from 1 (one hard negative) to their number; "alignment"; "uniformity", 0 for
-        a single row. A negative with the positive's own logit ranks before it.
+        softmax p over a row's negatives: from 1 (one hard negative) to their number, 0 without any; "alignment";
+        "uniformity", 0 for a single row. A negative with the positive's own logit ranks before it.
 
     Raises:
         ValueError: As in `info_nce`, or a k is below 1.
@@ -78,6 +79,7 @@ def metrics(
         raise TypeError(f"top_k must be a sequence of ints; received {top_k!r}.")
     for k in top_k:
         checks.positive_int("each of top_k", k)
+    query, positive_key, negative_keys, temperature = map(constant, (query, positive_key, negative_keys, temperature))
     prepare = preparation(info_nce)
     assert prepare is not None
     chosen = {"negative_mode": negative_mode, "in_batch": in_batch, "normalize": normalize, "block_size": block_size}
@@ -109,4 +111,10 @@ def metrics(
         units.append(unit)
     found["alignment"] = 2 - 2 * xp.mean(xp.sum(units[0] * units[1], axis=-1))
     found["uniformity"] = (spread[0] + spread[1]) / 2
-    return {name: b.stop_gradient(value) for name, value in found.items()}
+    return found
+
+
+def constant(x: Any) -> Any:
+    """An array as a constant to its framework's autodiff; what is no array is left to the checks."""
+    backend = backend_of(x) if checks.is_array(x) else None
+    return x if backend is None else backend.stop_gradient(x)

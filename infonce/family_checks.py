@@ -7,7 +7,7 @@ from numbers import Real
 from typing import Any
 
 from .backend import Backend
-from .checks import Shape, fits, flag, floating, shown
+from .checks import FLOATS, Shape, fits, flag, floating, shown
 
 
 def numbers(
@@ -94,6 +94,10 @@ def negative_ids(b: Backend, x: Any, ids: Any, negatives: Any) -> None:
     if negatives is None:
         raise ValueError("negative_ids needs negative_keys; received None. Pass them, or leave negative_ids out.")
     integers(b, "negative_ids", x)
+    if b.dtype(x) != b.dtype(ids):
+        raise TypeError(
+            f"ids and negative_ids must have the same dtype; received {b.dtype(ids)} and {b.dtype(x)}. Cast one."
+        )
     shape, wanted = b.shape(x), b.shape(negatives)[:-1]
     if len(shape) != len(wanted) or not all(map(fits, shape, wanted)):
         raise ValueError(
@@ -116,8 +120,10 @@ def positives_fit(labels: object, positives: object, form: object, exclude_posit
 
 def positives(b: Backend, x: Any, embeddings: Shape) -> None:
     """(R, R), booleans or floating point."""
-    if b.dtype(x) != "bool":
-        floating(b, "positives", x)
+    if b.dtype(x) != "bool" and b.dtype(x) not in FLOATS:
+        raise TypeError(
+            f"positives must be booleans, or floating-point weights; received {b.dtype(x)}. Compare or cast."
+        )
     samples, views = embeddings[0], 1 if len(embeddings) == 2 else embeddings[1]
     rows, shape = None if samples is None or views is None else samples * views, b.shape(x)
     if len(shape) != 2 or not fits(shape[0], rows) or not fits(shape[1], rows):

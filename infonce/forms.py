@@ -19,6 +19,11 @@ from .problem import Options
 LOWEST = -8.5e37  # a quarter of float32's range: below every logit that can be told apart, and safe to subtract
 
 
+def nonzero(xp: Any, total: Any) -> Any:
+    """`total`, with 1 in place of 0: not a maximum, whose derivative is shared out at a tie."""
+    return xp.where(total == 0, xp.ones_like(total), total)
+
+
 class Statistics(NamedTuple):
     """What the losses are closed forms of: columns (B, 1)."""
 
@@ -110,7 +115,7 @@ def loss(b: Arithmetic, options: Options, s: Statistics, temperature: Any) -> tu
             of_positive = of_positive + missed * n.weighted
     of_total = None
     if options.label_smoothing:
-        candidates = s.count + (s.positives if several else 1)
+        candidates = s.count + (nonzero(xp, s.positives) if several else 1)
         share = options.label_smoothing / candidates
         of_total = -share
         all_logits = s.total + (s.total_positive if several else s.positive)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .backend import Arithmetic
-from .block import nonzero
+from .forms import nonzero
 from .problem import Inputs, Options
 
 WHOLE = 1 << 20  # so many logits are one block: 4 MB in float32

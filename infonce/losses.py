@@ -67,9 +67,9 @@ def info_nce(
         label_smoothing: eps in [0, 1): the target gives eps / C to each of the C remaining candidates, the positive
             included, and 1 - eps to the positive beside.
         margin: Subtracted from the positive's similarity.
-        bias: Added to the logits in the query-to-key direction, (columns,) or (N, columns): minus the logarithm of how
-            often each key is sampled corrects for that. Of the batch's keys it belongs to the positives too. It gets a
-            gradient.
+        bias: Added to the logits in the query-to-key direction, (columns,) or (N, columns), -inf allowed: minus the
+            logarithm of how often each key is sampled corrects for that. Of the batch's keys it belongs to the
+            positives too. It gets a gradient.
         decoupled: The positive leaves the denominator (DCL): L_i = log sum_j exp(z_ij) - z_i+.
         debias: tau in [0, 1), the chance that a negative is of the query's class: the sum over n negatives becomes
             n max((their mean of exp(z) - tau exp(z_i+)) / (1 - tau), exp(-1/t)).

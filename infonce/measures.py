@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .backend import Arithmetic
-from .block import Block, Sides, finite, nonzero, remaining, row_maximum, summed
+from .block import Block, Sides, finite, remaining, row_maximum, summed
+from .forms import nonzero
 from .problem import Options
 
 NAMES = ("accuracy", "positive_similarity", "negative_similarity", "log_sum_exp")
@@ -30,10 +31,10 @@ def ahead_of(b: Arithmetic, options: Options, block: Block) -> Measured:
     count = similarity = None
     if sides.ids is not None or sides.mask is not None or sides.own is not None:  # else the sums need no visit
         counted = remaining(xp, block.logits)
-        scores = finite(xp, block.scores) if sides.bias is None else block.scores
+        scores = finite(xp, block.scores)
         similarity = summed(xp, [part * c for part, c in zip(scores, counted, strict=True)], like) * sides.temperature
         count = summed(xp, counted, like)
-    return Measured(like, largest, None, count, similarity, rank(xp, block) if options.rank else None)
+    return Measured(like, largest, None, count, similarity, rank(xp, block, largest) if options.rank else None)
 
 
 def measured_of(
@@ -43,9 +44,10 @@ def measured_of(
     return before._replace(lse=lse, effective=effective(xp, e[0], like) if options.rank else None)
 
 
-def rank(xp: Any, block: Block) -> Any:
+def rank(xp: Any, block: Block, largest: Any) -> Any:
     above = [xp.where(part >= block.positive, xp.ones_like(part), xp.zeros_like(part)) for part in block.logits]
-    return 1 + summed(xp, above, block.positive)
+    # No comparison with NaN holds: a row that has one would rank first.
+    return 1 + summed(xp, above, block.positive) + 0 * (block.positive + largest)
 
 
 def effective(xp: Any, e: list[Any], like: Any) -> Any:

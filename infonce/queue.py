@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any, Generic, NamedTuple
 
 from . import checks
@@ -55,7 +54,7 @@ class Queue(NamedTuple, Generic[Array]):
             TypeError: `size` is no int, `like` is no floating-point array, or `ids` are no integers.
         """
         b = _checked("like", like, ids)
-        xp, zeros = b.xp, b.ahead(like, 1, _slots(size)) * 0  # (1, size) integers
+        xp, zeros = b.xp, b.ahead(like, 1, checks.positive_int("size", size)) * 0  # (1, size) integers
         row = xp.sum(xp.zeros_like(like), axis=0, keepdims=True)  # of no rows too
         column = xp.matrix_transpose(xp.astype(zeros, like.dtype))
         zeros = xp.squeeze(zeros, axis=0)
@@ -87,14 +86,6 @@ class Queue(NamedTuple, Generic[Array]):
             joined(filled, self.mask),
             None if self.ids is None else joined(ids, self.ids),
         )
-
-
-def _slots(size: object) -> int:
-    if isinstance(size, bool) or not isinstance(size, Integral):
-        raise TypeError(f"size must be an int; received {size!r}.")
-    if size < 1:
-        raise ValueError(f"size must be at least 1; received {size!r}.")
-    return int(size)
 
 
 def _checked(name: str, keys: Any, ids: Any, queue: Queue[Any] | None = None) -> Backend:

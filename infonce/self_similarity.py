@@ -18,8 +18,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .backend import Arithmetic
-from .block import exponentials, nonzero
-from .forms import LOWEST
+from .block import exponentials
+from .forms import LOWEST, nonzero
 from .frame import bounded, compute_dtype, off_sphere, reduced, row_weight, rows_per_block, sphere
 from .passes import per_row
 from .problem import Gradients, Inputs, Options

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from . import forms
 from .backend import Arithmetic
-from .block import combined, exponentials, finite, nonzero, remaining
-from .forms import LOWEST, Slopes, Statistics
+from .block import combined, exponentials, finite, remaining
+from .forms import LOWEST, Slopes, Statistics, nonzero
 from .frame import column, compute_dtype, inverse, of_weight, off_sphere, reduced, rows_per_block, sphere
 from .passes import per_row
 from .problem import Gradients, Inputs, Options
@@ -55,6 +55,9 @@ def solve(
     if not isinstance(t, float):
         t = xp.astype(t, dtype)
         t = repeated(xp, t, views) if per_row(t) else t
+    if b.shape(unit)[0] == 0:
+        nothing = xp.sum(unit, axis=-1) if options.reduction == "none" else xp.sum(unit)
+        return nothing, {n: xp.astype(xp.zeros_like(getattr(inputs, n)), dtype) for n in wanted}
     z = Rows(unit / t, unit, t, labels_of(b, inputs, unit, views), repeated(xp, inputs.ids, views), matrix_of(inputs))
     block_size = max(1, rows_per_block(options, b.shape(unit)[0], b.shape(unit)[0]) // views)
     weight = None if inputs.weight is None else repeated(xp, xp.astype(inputs.weight, dtype), views)
@@ -95,12 +98,12 @@ def by_sample(b: Arithmetic, x: Any, views: int) -> Any:
     """Rows given view after view, sample after sample."""
     xp, n = b.xp, b.size(x) // views
     parts = [xp.expand_dims(x[i * n : (i + 1) * n, ...], axis=1) for i in range(views)]
-    return xp.reshape(xp.concat(parts, axis=1), (-1, b.shape(x)[-1]))
+    return xp.reshape(xp.concat(parts, axis=1), (-1, width(b, x)))
 
 
 def by_view(b: Arithmetic, x: Any, views: int) -> Any:
     """Rows given sample after sample, view after view."""
-    x = b.xp.reshape(x, (-1, views, b.shape(x)[-1]))
+    x = b.xp.reshape(x, (-1, views, width(b, x)))
     return b.xp.concat([x[:, i, :] for i in range(views)], axis=0)
 
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from . import forms
 from .backend import Arithmetic
-from .block import ROWS, Block, Sides, finite, logits, nonzero, own_bias, parts, pull, remaining, summed
-from .forms import LOWEST, Statistics
+from .block import ROWS, Block, Sides, finite, logits, pull, remaining, summed, times
+from .forms import LOWEST, Statistics, nonzero
 from .passes import Gradient, bias_of, explicit, per_row, pull_bias, visit, zero_bias, zero_sums
 from .problem import Options
 
@@ -44,7 +44,8 @@ def statistics(b: Arithmetic, options: Options, sides: Sides, block_size: int) -
         above = xp.maximum(largest, xp.max(z, axis=0, keepdims=True))
         e = [b.exp_shifted(z, above, keep=True)] if powers == (1.0,) else [xp.exp(c * (z - above)) for c in powers]
         new = [xp.sum(part, axis=0, keepdims=True) for part in e]
-        new = [x + total * xp.exp(c * (largest - above)) for x, total, c in zip(new, totals, powers, strict=False)]
+        lower = xp.maximum(largest - above, xp.full_like(above, -1e30))  # whose multiples stay in range
+        new = [x + total * xp.exp(c * lower) for x, total, c in zip(new, totals, powers, strict=False)]
         if options.counts:
             new.append(totals[len(powers)] + summed(xp, remaining(xp, [z]), above, axis=0))
         if options.label_smoothing:
@@ -66,7 +67,7 @@ def statistics(b: Arithmetic, options: Options, sides: Sides, block_size: int) -
         lse = xp.where(total == 0, xp.full_like(total, LOWEST), xp.log(nonzero(xp, total)))
         return Found(Statistics(positive, found[:1]), Statistics(positive, [lse]), tuple(found[4:]), kept)
     largest, *totals = (xp.matrix_transpose(x) for x in sums)
-    lse = [(largest if c == 1 else c * largest) + xp.log(nonzero(xp, x)) for c, x in zip(powers, totals, strict=False)]
+    lse = [times(xp, c, largest) + xp.log(nonzero(xp, x)) for c, x in zip(powers, totals, strict=False)]
     count, total = totals[n] if options.counts else None, totals[-1] if options.label_smoothing else None
     to_key, to_query = Statistics(positive, found[:n], *found[n : n + 2]), Statistics(found[n + 2], lse, count, total)
     return Found(to_key, to_query, tuple(found[n + 3 :]), kept)
@@ -74,12 +75,10 @@ def statistics(b: Arithmetic, options: Options, sides: Sides, block_size: int) -
 
 def key_logits(b: Arithmetic, sides: Sides, block: Block) -> tuple[Any, Any]:
     """The batch's logits of a block, and the positives', in the key-to-query direction."""
-    z, positive, cut = block.logits[0], block.positive, block.sides
-    if sides.bias is not None:
-        z, positive = z - parts(b, cut, cut.bias)[0], positive - own_bias(b, cut, z, block.first_row)
+    z = block.scores[0]
     if per_row(sides.temperature):
-        z = z * (cut.temperature / b.xp.matrix_transpose(sides.temperature))
-    return z, positive
+        z = z * (block.sides.temperature / b.xp.matrix_transpose(sides.temperature))
+    return z, block.unbiased
 
 
 def value(b: Arithmetic, options: Options, sides: Sides, block_size: int) -> tuple[Any, tuple[Any, ...]]:

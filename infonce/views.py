@@ -79,13 +79,13 @@ def nt_xent(
     if backend.shape(views[0])[0] == 1 and len(views) == 2:  # with more, the other positives are candidates
         checks.warn_no_negatives(backend, views[0])
 
-    xp, same = backend.xp, views
+    xp, same = backend.xp, backend.of_one_size(views)
     if len({backend.dtype(view) for view in views}) > 1:
-        same = tuple(xp.astype(view, getattr(xp, compute)) for view in views)
+        same = tuple(xp.astype(view, getattr(xp, compute)) for view in same)
 
     def by_view(found: Gradients) -> Gradients:
         rows = found.pop("query")
-        n = rows.shape[0] // len(views)
+        n = backend.size(rows) // len(views)
         parts = (rows[i * n : (i + 1) * n, ...] for i in range(len(views)))
         return {"views": tuple(xp.astype(g, view.dtype) for g, view in zip(parts, views, strict=True)), **found}
 

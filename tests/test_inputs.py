@@ -136,8 +136,8 @@ BAD = [
     ),
     *bad(
         ValueError,
-        *("temperature", "0-d", "(4,)"),
-        temperature_of_views=lambda a: nt_xent(a(4, 3), a(4, 3), temperature=a(4)),
+        *("temperature", "(), (N,) or (N, 1)", "(3,)", "(4, 3)"),
+        temperature_of_views=lambda a: nt_xent(a(4, 3), a(4, 3), temperature=a(3)),
     ),
     *bad(
         ValueError,

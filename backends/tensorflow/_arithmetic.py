@@ -49,7 +49,8 @@ class TensorFlowArithmetic(Arithmetic):
         return tf.stop_gradient(x)
 
     def take(self, x: Any, first_row: Any, rows: Any) -> Any:
-        return tf.slice(x, [first_row] + [0] * (x.shape.rank - 1), [rows, *x.shape[1:]])
+        rest = [-1 if size is None else size for size in x.shape[1:]]
+        return tf.slice(x, [first_row] + [0] * (x.shape.rank - 1), [rows, *rest])
 
     def put(self, x: Any, first_row: Any, rows: Any) -> Any:
         index = first_row + tf.range(tf.shape(rows)[0])

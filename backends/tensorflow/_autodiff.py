@@ -44,7 +44,7 @@ def graph(options: Options, wanted: tuple[str, ...], form: tuple[Any, ...]) -> C
     return run
 
 
-def tensors(inputs: Inputs) -> tuple[Inputs, tuple[str, ...]]:
+def tensors(options: Options, inputs: Inputs) -> tuple[Inputs, tuple[str, ...]]:
     """The inputs as tensors, and the names of those that are arrays: a number becomes a constant of the graph's input.
 
     Variables are read, so that their gradient flows.
@@ -53,47 +53,59 @@ def tensors(inputs: Inputs) -> tuple[Inputs, tuple[str, ...]]:
     if "temperature" not in wanted:
         number = tf.constant(inputs.temperature, compute_dtype(ARITHMETIC, inputs))
         inputs = inputs._replace(temperature=number)
-    return agreed(Inputs(*(x if x is None else tf.convert_to_tensor(x) for x in inputs))), wanted
+    return agreed(options, Inputs(*(x if x is None else tf.convert_to_tensor(x) for x in inputs))), wanted
 
 
-def agreed(inputs: Inputs) -> Inputs:
+def agreed(options: Options, inputs: Inputs) -> Inputs:
     """The inputs, with sizes that only the run knows checked when it knows them: a broadcast would hide a mismatch.
 
-    XLA drops assertions and knows all sizes, so there the reshape to the query's shape fails.
+    XLA drops assertions and knows all sizes, so there the reshape to the size it should have fails.
     """
     if tf.executing_eagerly() or all(None not in x.shape for x in inputs if x is not None):
         return inputs
-    query, positive, negatives, temperature = inputs[:4]
-    n, features = tf.shape(query)[0], tf.shape(query)[1]
-    found = {}
-    if positive is not None:
-        found["positive_key"] = sized(positive, "positive_key", [n, features])
-        for name in ("ids", "weight"):
-            if getattr(inputs, name) is not None:
-                found[name] = sized(getattr(inputs, name), name, [n])
-        if temperature.shape.rank > 0:
-            found["temperature"] = sized(temperature, "temperature", [n, *temperature.shape[1:]])
-    if negatives is not None:
-        rows = n if negatives.shape.rank == 3 else tf.shape(negatives)[0]
-        own = tf.unstack(tf.shape(negatives))[1:-1]
-        found["negative_keys"] = sized(negatives, "negative_keys", [rows, *own, features])
-        if inputs.negative_ids is not None:
-            found["negative_ids"] = sized(inputs.negative_ids, "negative_ids", [rows, *own])
+    rows, features = tf.unstack(tf.shape(inputs.query))
+    samples = rows // max(options.views, 1)
+    sizes: dict[str, list[Any]] = {"positive_key": [rows, features], "ids": [samples], "weight": [samples]}
+    if inputs.temperature.shape.rank > 0:
+        sizes["temperature"] = [samples, *inputs.temperature.shape[1:]]
+    columns = rows if options.in_batch else 0
+    if inputs.negative_keys is not None:
+        shape = tf.unstack(tf.shape(inputs.negative_keys))
+        sizes["negative_ids"] = [rows, shape[1]] if options.paired else [shape[0]]
+        sizes["negative_keys"] = [*sizes["negative_ids"], features]
+        columns = columns + shape[-2]
+    if inputs.positives is not None:
+        sizes["positives"] = [samples] if inputs.positives.shape.rank == 1 else [rows, rows]
+    if inputs.bias is not None:
+        sizes["bias"] = [1 if inputs.bias.shape[0] == 1 else rows, columns][-inputs.bias.shape.rank :]
+    given = {name: x for name, x in inputs._asdict().items() if name in sizes and x is not None}
+    found = {name: sized(x, name, sizes[name]) for name, x in given.items()}
+    if inputs.mask is not None:
+        one = inputs.mask.shape.rank < 2 or inputs.mask.shape[0] == 1
+        found["mask"] = tf.broadcast_to(inputs.mask, [1 if one else rows, columns])
     return inputs._replace(**found)
 
 
 def sized(x: Any, name: str, shape: list[Any]) -> Any:
-    message = f"query and {name} must have the same number of rows N, and of features D, and ids one for each key."
+    message = f"{name} must have the sizes that the other arguments ask for, those of query first."
     with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(x), tf.stack(shape), message)]):
         reshaped = tf.reshape(x, shape)
     reshaped.set_shape(x.shape)
     return reshaped
 
 
+def of_one_size(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The views of `nt_xent`, refused when the run finds that they differ."""
+    if tf.executing_eagerly() or all(None not in x.shape for x in arrays):
+        return arrays
+    first = tf.unstack(tf.shape(arrays[0]))
+    return arrays[0], *(sized(x, f"view {i}", first) for i, x in enumerate(arrays[1:], start=2))
+
+
 @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
 def attached(options: Options, inputs: Inputs) -> Any:
     """The loss, whose gradient is computed along with it where a tape is open."""
-    inputs, wanted = tensors(inputs)
+    inputs, wanted = tensors(options, inputs)
     late = options.reduction == "none"  # the cotangent is not known before the backward pass
     ahead = wanted if could_possibly_record() and not late else ()
 

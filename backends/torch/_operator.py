@@ -21,11 +21,17 @@ def compute(
     """The loss, what is measured, and the gradients of `wanted`, in their order and in the compute dtype."""
     if not torch.compiler.is_compiling():
         return run(options, inputs, wanted, cotangent)
-    if not isinstance(inputs.temperature, Tensor):
+    number = not isinstance(inputs.temperature, Tensor)
+    if number:
         # A product keeps the number symbolic: torch.full would compile anew for each temperature of a schedule.
-        one = torch.ones((), dtype=compute_dtype(inputs), device=inputs.query.device)
-        inputs = inputs._replace(temperature=one * inputs.temperature)
-    return tuple(operator(list(inputs), cotangent, *spread(options), ",".join(wanted)))
+        inputs = inputs._replace(temperature=torch.ones((), dtype=torch.float64, device="cpu") * inputs.temperature)
+    return tuple(operator(list(inputs), number, cotangent, *spread(options), ",".join(wanted)))
+
+
+def with_number(inputs: list[Tensor | None], number: bool) -> Inputs:
+    """The inputs as the caller gave them, the temperature a number again where it was one."""
+    found = Inputs(*inputs)
+    return found._replace(temperature=found.temperature.item()) if number else found
 
 
 def run(
@@ -45,6 +51,7 @@ def run(
 @torch.library.custom_op("infonce::solve", mutates_args=())
 def operator(
     inputs: list[Tensor | None],
+    number: bool,
     cotangent: Tensor | None,
     reduction: str,
     block_size: int | None,
@@ -55,12 +62,13 @@ def operator(
 ) -> list[Tensor]:
     """`run` behind a signature that a graph can hold: its cost to compile does not depend on N."""
     options = gathered(reduction, block_size, flags, views, numbers)
-    return list(run(options, Inputs(*inputs), names(wanted), cotangent))
+    return list(run(options, with_number(inputs, number), names(wanted), cotangent))
 
 
 @operator.register_fake
 def _(
     inputs: list[Tensor | None],
+    number: bool,
     cotangent: Any,
     reduction: str,
     block: Any,
@@ -78,13 +86,13 @@ def _(
 
 
 @operator.register_vmap
-def _(info: Any, in_dims: Any, inputs: Any, cotangent: Any, *rest: Any) -> tuple[list[Tensor], list[int]]:
+def _(info: Any, in_dims: Any, inputs: Any, number: Any, cotangent: Any, *rest: Any) -> tuple[list[Tensor], list[int]]:
     *spread_options, wanted = rest
 
     def one(inputs: list[Tensor | None], cotangent: Tensor | None) -> tuple[Tensor, ...]:
-        return run(gathered(*spread_options), Inputs(*inputs), names(wanted), cotangent)
+        return run(gathered(*spread_options), with_number(inputs, number), names(wanted), cotangent)
 
-    found = torch.vmap(one, in_dims=in_dims[:2])(inputs, cotangent)
+    found = torch.vmap(one, in_dims=(in_dims[0], in_dims[2]))(inputs, cotangent)
     return list(found), [0] * len(found)
 
 
