@@ -15,7 +15,7 @@ import infonce
 from _cases import TEMPERATURE, Case
 from _measure import Call
 
-from ._limits import dense_fits, rows_of_products
+from ._limits import OPTAX_ROWS, dense_fits, rows_of_products
 
 MODES = ("jax",)
 KINDS = ("one", "value", "none", "symmetric", "queue", "nt_xent")
@@ -80,7 +80,8 @@ def ours(case: Case, block_size: int | None = None) -> Loss:
 def losses_of_others(case: Case) -> dict[str, Loss]:
     match case.kind:
         case "nt_xent":
-            return {"plain formula": plain_nt_xent, "optax.ntxent": optax_nt_xent}
+            theirs = {"optax.ntxent": optax_nt_xent} if case.n <= OPTAX_ROWS else {}
+            return {"plain formula": plain_nt_xent, **theirs}
         case "symmetric":
             return {"plain formula": plain_symmetric}
         case "queue":
