@@ -12,7 +12,7 @@ import operator
 from typing import Any, NamedTuple
 
 from .backend import Arithmetic
-from .forms import LOWEST, nonzero
+from .forms import LOWEST, log_of, nonzero
 
 ROWS = ("query", "positive", "own", "ids", "negative_ids", "mask", "bias", "temperature")
 
@@ -63,7 +63,7 @@ class Block(NamedTuple):
     first_row: Any
     positive: Any  # (B, 1)
     logits: list[Any]  # one for each part that is present: batch, shared or own
-    unbiased: Any  # `positive` and
+    unbiased: Any  # `positive` without bias
     scores: list[Any]  # `logits` without bias; perhaps the same arrays
     own: Any = None  # (B, K, D), unit rows
     own_back: Any = None  # the way back from them
@@ -161,8 +161,7 @@ def exponentials(
         totals = [summed(xp, e[0], like)]
         if not may_lack:
             return e, totals, [xp.log(totals[0])]
-        present = nonzero(xp, totals[0])
-        return e, [present], [xp.where(totals[0] == 0, xp.full_like(present, LOWEST), xp.log(present))]
+        return e, [nonzero(xp, totals[0])], [log_of(xp, totals[0])]
     largest = row_maximum(xp, z, may_lack, like)
     if powers == (1.0,):
         e = [[b.exp_shifted(part, largest) for part in z]]

@@ -24,6 +24,16 @@ def nonzero(xp: Any, total: Any) -> Any:
     return xp.where(total == 0, xp.ones_like(total), total)
 
 
+def log_of(xp: Any, total: Any) -> Any:
+    """log(total), LOWEST for 0, the sum of nothing."""
+    return xp.where(total == 0, xp.full_like(total, LOWEST), xp.log(nonzero(xp, total)))
+
+
+def exp_minus(xp: Any, lse: Any) -> Any:
+    """exp(-lse) of bounded logits; of LOWEST, where there is no candidate, any finite number."""
+    return xp.exp(-xp.maximum(lse, xp.full_like(lse, -80.0)))
+
+
 class Statistics(NamedTuple):
     """What the losses are closed forms of: columns (B, 1)."""
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from .backend import Arithmetic
 from .block import exponentials
-from .forms import LOWEST, nonzero
+from .forms import LOWEST, exp_minus, log_of, nonzero
 from .frame import bounded, compute_dtype, off_sphere, reduced, row_weight, rows_per_block, sphere
 from .passes import per_row
 from .problem import Gradients, Inputs, Options
@@ -109,16 +109,11 @@ def met_twice(b: Arithmetic, z: Rows, sums: Any) -> Any:
     return sums[:total, ...] + again
 
 
-def log_of(xp: Any, total: Any) -> Any:
-    """log(total), LOWEST for 0."""
-    return xp.where(total == 0, xp.full_like(total, LOWEST), xp.log(nonzero(xp, total)))
-
-
 def gradient(b: Arithmetic, z: Rows, block_size: int, lse: Any, weight: Any) -> Any:
     """One and a half products: sum_i weight_i dlse_i / dA, (R, D)."""
     xp = b.xp
     if z.bounded:
-        weight = weight * xp.exp(-xp.maximum(lse, xp.full_like(lse, -80.0)))
+        weight = weight * exp_minus(xp, lse)
     lse_cyclic, weight_cyclic = doubled(b, lse, z.half), doubled(b, weight, z.half)
 
     def start() -> tuple[Any]:

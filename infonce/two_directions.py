@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from . import forms
 from .backend import Arithmetic
 from .block import ROWS, Block, Sides, finite, logits, pull, remaining, summed, times
-from .forms import LOWEST, Statistics, nonzero
+from .forms import LOWEST, Statistics, exp_minus, log_of, nonzero
 from .passes import Gradient, bias_of, explicit, per_row, pull_bias, visit, zero_bias, zero_sums
 from .problem import Options
 
@@ -64,8 +64,8 @@ def statistics(b: Arithmetic, options: Options, sides: Sides, block_size: int) -
     n = len(powers)
     if sides.bounded:
         total = xp.matrix_transpose(sums[0])
-        lse = xp.where(total == 0, xp.full_like(total, LOWEST), xp.log(nonzero(xp, total)))
-        return Found(Statistics(positive, found[:1]), Statistics(positive, [lse]), tuple(found[4:]), kept)
+        of_keys = Statistics(positive, [log_of(xp, total)])
+        return Found(Statistics(positive, found[:1]), of_keys, tuple(found[4:]), kept)
     largest, *totals = (xp.matrix_transpose(x) for x in sums)
     lse = [times(xp, c, largest) + xp.log(nonzero(xp, x)) for c, x in zip(powers, totals, strict=False)]
     count, total = totals[n] if options.counts else None, totals[-1] if options.label_smoothing else None
@@ -157,11 +157,6 @@ def gradient(
     found = (*rows[:3], *sums[:2], of_temperature, bias_of(b, rows[3], sums[2:]))
     found = tuple(x if x is None else x * shared for x in found)
     return Gradient._make((0.5 * (key_loss + query_loss), *found, measured))
-
-
-def exp_minus(xp: Any, lse: Any) -> Any:
-    """exp(-lse) of bounded logits; of LOWEST, where there is no candidate, any finite number."""
-    return xp.exp(-xp.maximum(lse, xp.full_like(lse, -80.0)))
 
 
 def exponentiated_block(b: Arithmetic, sides: Sides, rows: tuple[Any, ...], first_row: Any) -> tuple[Block, list[Any]]:
