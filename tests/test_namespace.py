@@ -135,6 +135,6 @@ def test_value_and_grad_runs_on_any_array_api_namespace() -> None:
     loss, gradients = value_and_grad(info_nce)(*arrays)
     want, exact = value_and_grad(info_nce)(*map(np.asarray, arrays))
     assert SimpleNamespace(dtype=loss.dtype, shape=loss.shape) == SimpleNamespace(dtype=strict.float64, shape=())
-    assert float(loss) == float(want)
+    np.testing.assert_allclose(float(loss), float(want), rtol=1e-14)  # NumPy sums a positive's score in another order
     for name, gradient in exact.items():
         np.testing.assert_allclose(np.asarray(gradients[name]), gradient, rtol=1e-13, atol=1e-16)
