@@ -12,7 +12,20 @@ import pytest
 
 CORE = Path(__file__).parents[1] / "infonce"
 LIBRARIES = frozenset(
-    ["array_api_strict", "cupy", "dask", "jax", "jaxlib", "keras", "mlx", "paddle", "sparse", "tensorflow", "torch"]
+    [
+        "array_api_strict",
+        "cupy",
+        "dask",
+        "jax",
+        "jaxlib",
+        "keras",
+        "mlx",
+        "paddle",
+        "sparse",
+        "tensorflow",
+        "torch",
+        "triton",
+    ]
 )
 
 ARRAYS = {

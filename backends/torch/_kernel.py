@@ -1,0 +1,78 @@
+"""All that a block of logits needs between the matrix products, in one kernel on GPUs."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+
+import torch
+from torch import Tensor
+
+from infonce.forms import LOWEST
+
+NARROWEST, WIDEST = 128, 4096  # columns that a program takes at a time
+COLUMNS_PER_WARP = 512  # 16 in each thread: four loads of 16 bytes in flight
+
+
+@functools.cache
+def available(device: torch.device) -> bool:
+    """Whether `softmax_block` runs on this device: Triton is installed, and supports it."""
+    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
+        return False
+    return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def softmax_block(
+    scores: Tensor,
+    row_factor: Tensor | None,
+    column_factor: Tensor | None,
+    first_row: int | None,
+    bounded: bool,
+    out: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The unnormalised softmax of a block over its negatives, with the positives' slopes in it, in float32.
+
+        z_ij = scores_ij * row_factor_i * column_factor_j
+        m_i = max_{j negative} z_ij, LOWEST where there is none; 0 where z is `bounded`
+        total_i = sum_{j negative} exp(z_ij - m_i)
+        p_ij = exp(z_ij - m_i) * column_factor_j, and for the positive - total_i * column_factor_j
+
+    Args:
+        scores: (B, M) float32, contiguous; lost where `out` is None.
+        row_factor: (B, 1) float32; None for 1.
+        column_factor: (1, M) float32; None for 1.
+        first_row: the positive of row i is the entry (i, first_row + i); None: all entries are negatives.
+        bounded: whether |z| <= 40 is known.
+        out: (B, M), contiguous, of any floating dtype; None: in place.
+
+    Returns:
+        p, total, m and the positives' z (0 without): (B, M) and three of (B, 1). A NaN makes its row's total NaN.
+    """
+    rows, M = scores.shape
+    p = scores if out is None else out
+    assert p.shape == scores.shape
+    assert all(x.is_contiguous() for x in (scores, p))
+    assert first_row is None or 0 <= first_row <= M - rows
+    from ._triton import softmax_rows  # Triton need not be installed
+
+    factors = [None if x is None else x.contiguous() for x in (row_factor, column_factor)]
+    total, m, positive = (scores.new_empty((rows, 1)) for _ in range(3))
+    block = min(max(1 << (M - 1).bit_length(), NARROWEST), WIDEST)
+    with torch.cuda.device_of(scores):  # type: ignore[no-untyped-call]
+        softmax_rows[(rows,)](
+            scores,
+            *factors,
+            p,
+            total,
+            m,
+            positive,
+            M,
+            -rows if first_row is None else first_row,
+            max(-(-M // block), 1),
+            LOWEST=LOWEST,
+            BOUNDED=bounded,
+            BLOCK=block,
+            num_warps=max(block // COLUMNS_PER_WARP, 1),
+            enable_fp_fusion=False,  # else z - m is not 0 at the maximum, and differs between the passes
+        )
+    return p, total, m, positive

@@ -1,0 +1,93 @@
+"""The Triton kernel of `_kernel.softmax_block`; importing it imports Triton."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def tile_logits(
+    scores: tl.tensor,
+    factor: tl.tensor,
+    column_factor: tl.tensor,
+    columns: tl.tensor,
+    M: tl.tensor,
+    BLOCK: tl.constexpr,
+) -> tl.tensor:
+    """z of some columns of a row, -inf beyond the last, and the columns' factors."""
+    inside = columns < M
+    z = tl.load(scores + columns, mask=inside, other=0.0) * factor
+    c = tl.full([BLOCK], 1.0, tl.float32)
+    if column_factor is not None:
+        c = tl.load(column_factor + columns, mask=inside, other=0.0)
+        z = z * c
+    return tl.where(inside, z, -float("inf")), c
+
+
+# M stays specialised: only where it is known to be a multiple of 16 do loads and stores become vectors.
+@triton.jit(do_not_specialize=["first_row", "tiles"])  # type: ignore[untyped-decorator]
+def softmax_rows(
+    scores: tl.tensor,  # (B, M) float32, contiguous
+    row_factor: tl.tensor,  # (B,) float32 or None
+    column_factor: tl.tensor,  # (M,) float32 or None
+    out: tl.tensor,  # (B, M), perhaps `scores`
+    totals: tl.tensor,  # (B,) float32, as the next two
+    maxima: tl.tensor,
+    positives: tl.tensor,
+    M: tl.tensor,
+    first_row: tl.tensor,  # -B or less: no positives
+    tiles: tl.tensor,  # of BLOCK columns: at least one
+    LOWEST: tl.constexpr,
+    BOUNDED: tl.constexpr,
+    BLOCK: tl.constexpr,
+) -> None:
+    """One row: see `_kernel.softmax_block`.
+
+    The tile that holds the positive comes last: its slope, minus the total, is then written with the others.
+    """
+    row = tl.program_id(0).to(tl.int64)  # offsets may exceed 2**31
+    own = first_row + tl.program_id(0)
+    last = tl.where(own < 0, tiles - 1, own // BLOCK)
+    scores += row * M
+    out += row * M
+    factor = 1.0
+    if row_factor is not None:
+        factor = tl.load(row_factor + row)
+    lanes = tl.arange(0, BLOCK)
+    # Each lane sums its own columns; NaN passes through sums, not through maxima.
+    sums = tl.zeros([BLOCK], tl.float32)
+    m = 0.0
+    if not BOUNDED:
+        tops = tl.full([BLOCK], LOWEST, tl.float32)
+        for tile in range(tiles):
+            columns = tile * BLOCK + lanes
+            z, _ = tile_logits(scores, factor, column_factor, columns, M, BLOCK)
+            z = tl.where(columns == own, -float("inf"), z)
+            higher = tl.maximum(tops, z)
+            sums = sums * tl.exp(tops - higher) + tl.exp(z - higher)
+            tops = higher
+        m = tl.max(tops, axis=0)
+        sums = sums * tl.exp(tops - m)
+
+    for step in range(tiles - 1):
+        columns = tl.where(step < last, step, step + 1) * BLOCK + lanes
+        z, c = tile_logits(scores, factor, column_factor, columns, M, BLOCK)
+        e = tl.exp(z - m)
+        if BOUNDED:
+            sums += e
+        tl.store(out + columns, (e * c).to(out.dtype.element_ty), mask=columns < M)
+
+    columns = last * BLOCK + lanes
+    z, c = tile_logits(scores, factor, column_factor, columns, M, BLOCK)
+    positive = tl.sum(tl.where(columns == own, z, 0.0), axis=0)
+    e = tl.exp(tl.where(columns == own, -float("inf"), z) - m)
+    if BOUNDED:
+        sums += e
+    total = tl.sum(sums, axis=0)
+    total = tl.where(positive == positive, total, positive)  # NaN in the positive alone
+    p = tl.where(columns == own, -total, e) * c
+    tl.store(out + columns, p.to(out.dtype.element_ty), mask=columns < M)
+    tl.store(totals + row, total)
+    tl.store(maxima + row, m)
+    tl.store(positives + row, positive)
