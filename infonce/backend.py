@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import array_api_compat
 
@@ -14,6 +14,26 @@ from . import rows
 from .problem import Gradients, Inputs, Options
 
 Body = Callable[[Any, tuple[Any, ...], Any], tuple[tuple[Any, ...], tuple[Any, ...]]]
+
+
+class Blocks(NamedTuple):
+    """How a batch is cut into blocks of rows."""
+
+    whole: int  # so many logits are one block
+    entries: int  # logits held at a time of a larger batch
+    rows: int  # at most
+
+
+ON_CPU = Blocks(1 << 20, 1 << 22, 512)  # the logits stay in the caches
+ON_GPU = Blocks(1 << 26, 1 << 28, 8192)  # 1 GiB in float32: few calls, whose sums over blocks cost little
+
+
+class Halves(NamedTuple):
+    """What makes a block of products of rows in bfloat16 logits."""
+
+    row_factor: Any  # (B, 1), float32
+    column_factor: Any  # (1, columns), float32
+    dtype: Any  # bfloat16, in which the slopes are multiplied
 
 
 class Arithmetic(Protocol):
@@ -37,6 +57,9 @@ class Arithmetic(Protocol):
     def ahead(self, like: Any, rows: int, columns: Any) -> Any:
         """(rows, columns) integers j - i, on the device of `like`."""
         ...
+
+    def blocks(self) -> Blocks:
+        return ON_CPU
 
     def loop(self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Any, ...], block: int) -> Any:
         """Run `body(first_row, rows_of_the_block, sums) -> (outputs, sums)` over blocks of rows.
@@ -98,13 +121,50 @@ class Arithmetic(Protocol):
         ahead = self.ahead(x, self.size(x), self.size(x))
         return self.leave_out(x, ahead % max(samples, 1) == 0)
 
+    def against_others(
+        self, z: Any, rows: Any, keys: Any, first_row: Any, bounded: bool, halves: Halves | None = None
+    ) -> tuple[Any, Any, Any, Any]:
+        """Of a block of logits z, whose positives are its entries (i, first_row + i): (p, total, lse, positive).
+
+        p is exp(z - m), and -total, the slope of the positive, in its place; total is the sum over the others, m their
+        maximum in each row (0 where |z| is `bounded`) and lse the logarithm of sum exp(z). `keys` are the rows' own.
+        With `halves` z are products that its factors make logits, and p is rounded.
+        """
+        xp = self.xp
+        if halves is not None:
+            z = z * halves.row_factor * halves.column_factor
+        positive = self.positive_scores(rows, keys, z, first_row)
+        z = self.write_own(z, first_row, -math.inf)
+        if bounded:
+            e = self.exponential(z)
+            total = xp.sum(e, axis=-1, keepdims=True)
+            lse = xp.log(total)
+        else:
+            largest = xp.max(z, axis=-1, keepdims=True)
+            e = self.exp_shifted(z, largest)
+            total = xp.sum(e, axis=-1, keepdims=True)
+            lse = largest + xp.log(total)
+        p = self.write_own(e, first_row, -total)
+        return (p if halves is None else xp.astype(p, halves.dtype)), total, lse, positive
+
     def put(self, x: Any, first_row: Any, rows: Any) -> Any:
         """`x` with `rows` in place of its own from `first_row` on."""
         ...
 
+    def half_products(self, *arrays: Any) -> Any:
+        """The dtype of the arrays where it is bfloat16 and the device multiplies that faster than float32.
+
+        The slopes of float16 leave its range.
+        """
+        return None
+
+    def product(self, a: Any, b: Any) -> Any:
+        """a @ b, summed in float32 at least: of half precision, too."""
+        return self.xp.matmul(a, b)
+
     def add_product(self, total: Any, a: Any, b: Any) -> Any:
         """total + a @ b; a total of None is zero."""
-        return self.xp.matmul(a, b) if total is None else total + self.xp.matmul(a, b)
+        return self.product(a, b) if total is None else total + self.product(a, b)
 
     def take(self, x: Any, first_row: Any, rows: Any) -> Any:
         """As many rows of `x` from `first_row` on; perhaps a view."""
@@ -126,7 +186,7 @@ class Arithmetic(Protocol):
 
     def scores(self, rows: Any, keys: Any, part: int = 0) -> Any:
         """rows @ keys^T; the block before of the same part is lost."""
-        return self.xp.matmul(rows, self.xp.matrix_transpose(keys))
+        return self.product(rows, self.xp.matrix_transpose(keys))
 
     def unit_rows(self, x: Any, over: Any = None) -> tuple[Any, Any]:
         """The rows over their norms, and over `over`, a number or an array; and what `through_unit_rows` needs."""

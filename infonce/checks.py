@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from .backend import Backend, backend_of
+from .frame import FULL
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 SMALLEST = {"float32": 2.0**-126, "float64": 2.0**-1022}  # normal numbers
@@ -204,6 +205,11 @@ def temperature_number(value: Any, compute: str, known: bool = True) -> float:
             "Usual values lie between 0.01 and 1."
         )
     return number
+
+
+def bounded(b: Backend, normalize: bool, temperature: Any) -> bool:
+    """Whether |z| <= 40 is known before anything is compiled."""
+    return normalize and isinstance(temperature, float) and b.knows_numbers() and temperature >= FULL
 
 
 def temperature_array(b: Backend, x: Any, query: Any, name: str = "query") -> None:

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import measures, passes, self_similarity, several, small, two_directions
+from . import measures, passes, plain, self_similarity, several, two_directions
 from .backend import Arithmetic
 from .block import Sides
-from .frame import bounded, column, compute_dtype, of_weight, off_sphere, reduced, row_weight, rows_per_block, sphere
-from .passes import Gradient, per_row
+from .frame import (
+    bounded,
+    column,
+    compute_dtype,
+    divisor,
+    of_temperature,
+    of_weight,
+    off_sphere,
+    per_row,
+    reduced,
+    row_weight,
+    rows_per_block,
+    sphere,
+)
+from .passes import Gradient
 from .problem import Gradients, Inputs, Options
 
 Unit = tuple[Any, Any]  # rows as they are multiplied, and the way back from them
@@ -25,11 +38,11 @@ def solve(
     if options.views:
         rows = self_similarity if self_similarity.symmetric(options, inputs) else several
         return *rows.solve(b, options, inputs, wanted, cotangent), ()
-    if small.applies(b, options, inputs):
-        return *small.solve(b, options, inputs, wanted, cotangent), ()
+    if plain.applies(b, options, inputs):
+        return *plain.solve(b, options, inputs, wanted, cotangent), ()
     sides, units = sides_of(b, options, inputs)
     weight = None if inputs.weight is None else column(b, inputs.weight, sides.query.dtype)
-    block_size = rows_per_block(options, b.shape(inputs.query)[0], columns(b, options, inputs))
+    block_size = rows_per_block(b, options, b.shape(inputs.query)[0], columns(b, options, inputs))
     route = two_directions if options.symmetric and sides.batch is not None else passes
     if not wanted:
         loss, measured = route.value(b, options, sides, block_size)
@@ -54,11 +67,7 @@ def sides_of(b: Arithmetic, options: Options, inputs: Inputs) -> tuple[Sides, di
         negatives = None
     if negatives is not None and not paired:
         names.append("negative_keys")
-    temperature = inputs.temperature
-    if not isinstance(temperature, float):
-        temperature = xp.astype(temperature, dtype)
-        if len(temperature.shape) > 0:
-            temperature = xp.reshape(temperature, (-1, 1))
+    temperature = divisor(b, inputs.temperature, dtype)
     over = {"query": temperature}
     units = {name: sphere(b, getattr(inputs, name), dtype, options.normalize, over.get(name)) for name in names}
     (query, _), (positive, _) = units["query"], units["positive_key"]
@@ -121,7 +130,7 @@ def gathered(
     b: Arithmetic, inputs: Inputs, sides: Sides, units: dict[str, Unit], g: Gradient, wanted: tuple[str, ...]
 ) -> Gradients:
     """The gradients with respect to the raw inputs, those of the weights apart."""
-    xp, t = b.xp, sides.temperature
+    xp = b.xp
     found: Gradients = {}
     if "query" in wanted:
         found["query"] = off_sphere(b, g.query, units["query"][1], sides.normalize)
@@ -135,12 +144,8 @@ def gathered(
         else:
             found["negative_keys"] = g.own
     if "temperature" in wanted:
-        # dL/dt = -(1/t) sum_j s_ij / t dL/dz_ij per row, which is q . dL/dq: no visit to the logits.
-        of_row = -xp.sum(sides.query * g.query, axis=-1, keepdims=True) / t
-        of_row = of_row if g.temperature is None else of_row + g.temperature
-        one_each = len(inputs.temperature.shape)
-        found["temperature"] = (
-            xp.sum(of_row) if not one_each else of_row if one_each == 2 else xp.squeeze(of_row, axis=1)
+        found["temperature"] = of_temperature(
+            b, sides.query, g.query, sides.temperature, inputs.temperature, g.temperature
         )
     if "bias" in wanted:
         found["bias"] = g.bias if g.bias is None or len(inputs.bias.shape) == 2 else xp.squeeze(g.bias, axis=0)

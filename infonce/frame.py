@@ -8,9 +8,7 @@ from .backend import Arithmetic
 from .forms import nonzero
 from .problem import Inputs, Options
 
-WHOLE = 1 << 20  # so many logits are one block: 4 MB in float32
-BLOCK_ENTRIES = 1 << 22  # logits held at a time of a larger batch
-BLOCK_ROWS = 512
+FULL = 1 / 40  # from this temperature on |z| <= 40: exp(z), its sums and quotients stay within float32's range
 UNKNOWN_SHAPE_ROWS = 256
 
 
@@ -22,20 +20,43 @@ def compute_dtype(b: Arithmetic, inputs: Inputs) -> Any:
     return b.xp.float32
 
 
-def rows_per_block(options: Options, rows: int | None, columns: int | None, most: int = BLOCK_ROWS) -> int:
-    """`block_size`; or all rows of few logits; or as many rows as keep the block in a fixed number of entries."""
+def rows_per_block(b: Arithmetic, options: Options, rows: int | None, columns: int | None, part: int = 1) -> int:
+    """`block_size`; or all rows of few logits; or as many rows as keep the block small, of which a `part` is wanted."""
     if options.block_size is not None:
         return options.block_size
     if rows is None or columns is None:
         return UNKNOWN_SHAPE_ROWS
-    if rows * columns <= WHOLE:
+    blocks = b.blocks()
+    if rows * columns <= blocks.whole:
         return max(1, rows)
-    return max(1, min(most, BLOCK_ENTRIES // columns))
+    return max(1, min(blocks.rows // part, blocks.entries // columns))
 
 
 def bounded(options: Options, temperature: Any) -> bool:
-    """Whether |z| <= 40 is known: exp(z) and its sums and quotients then stay far within float32's range."""
-    return options.normalize and isinstance(temperature, float) and temperature >= 1 / 40
+    """Whether |z| <= 40 is known, so that no maximum need be subtracted."""
+    return options.bounded or (options.normalize and isinstance(temperature, float) and temperature >= FULL)
+
+
+def per_row(x: Any) -> bool:
+    return len(getattr(x, "shape", ())) > 0
+
+
+def divisor(b: Arithmetic, temperature: Any, dtype: Any) -> Any:
+    """The temperature: a number, a 0-d array or (N, 1)."""
+    if isinstance(temperature, float):
+        return temperature
+    t = b.xp.astype(temperature, dtype)
+    return b.xp.reshape(t, (-1, 1)) if per_row(t) else t
+
+
+def of_temperature(b: Arithmetic, query: Any, gradient: Any, t: Any, like: Any, more: Any = None) -> Any:
+    """dL/dt in the shape of `like`: of each row -q . dL/dq / t, q being over t, and `more`, (N, 1)."""
+    xp = b.xp
+    # -(1/t) sum_j s_ij / t dL/dz_ij per row, which is q . dL/dq: no visit to the logits.
+    of_row = -xp.sum(query * gradient, axis=-1, keepdims=True) / t
+    of_row = of_row if more is None else of_row + more
+    one_each = len(like.shape)
+    return xp.sum(of_row) if not one_each else of_row if one_each == 2 else xp.squeeze(of_row, axis=1)
 
 
 def sphere(b: Arithmetic, x: Any, dtype: Any, normalize: bool, over: Any = None) -> tuple[Any, Any]:
@@ -44,6 +65,16 @@ def sphere(b: Arithmetic, x: Any, dtype: Any, normalize: bool, over: Any = None)
     if normalize:
         return b.unit_rows(x, over)
     return (x if over is None else x / over), over
+
+
+def in_halves(b: Arithmetic, x: Any, dtype: Any, half: Any, back: Any, normalize: bool) -> tuple[Any, Any]:
+    """Rows that half precision holds without rounding, and the factors, (N, 1), that make them those of `sphere`."""
+    x = b.xp.astype(x, dtype)
+    one = b.xp.ones_like(x[:, :1])
+    if not normalize:
+        return b.xp.astype(x, half), (one if back is None else one / back)
+    _, (length, scale), over = back
+    return b.xp.astype(x * scale, half), (one / length if over is None else one / (length * over))
 
 
 def off_sphere(b: Arithmetic, gradient: Any, back: Any, normalize: bool) -> Any:

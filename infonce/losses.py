@@ -7,6 +7,7 @@ from typing import Any
 from . import checks, family_checks, measures
 from .backend import Backend
 from .calls import Call, loss, same
+from .checks import bounded
 from .problem import Inputs, Options
 
 
@@ -140,7 +141,8 @@ def info_nce(
         in_batch,
         symmetric,
         normalize,
-        decoupled,
+        bounded(backend, normalize, temperature),
+        decoupled=decoupled,
         measure=return_metrics,
         label_smoothing=float(label_smoothing),
         margin=float(margin),

@@ -8,6 +8,7 @@ from . import forms
 from .backend import Arithmetic
 from .block import Block, Sides, combined, exponentials, finite, logits, pull, remaining, summed
 from .forms import Slopes, Statistics
+from .frame import per_row
 from .measures import ahead_of, measured_of
 from .problem import Options
 
@@ -88,10 +89,6 @@ def gradient(
     rows, sums = b.loop(body, start, (*sides.rows, weight if by_row else None), block_size)
     found = (*rows[:4], *sums[:2], rows[4], bias_of(b, rows[5], sums[2:]), rows[6:])
     return Gradient._make(found)
-
-
-def per_row(weight: Any) -> bool:
-    return len(getattr(weight, "shape", ())) > 0
 
 
 def weighted(b: Arithmetic, options: Options, block: Block, seen: Visit, slopes: Slopes, w: Any) -> tuple[Any, Any]:

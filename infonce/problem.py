@@ -40,6 +40,7 @@ class Options(NamedTuple):
     in_batch: bool = True
     symmetric: bool = False
     normalize: bool = True
+    bounded: bool = False  # whether |z| <= 40 was known when the call was checked: compilers see no number
     decoupled: bool = False
     exclude_positives: bool = False
     inside: bool = False  # several positives are averaged inside the logarithm

@@ -20,11 +20,10 @@ from typing import Any, NamedTuple
 from .backend import Arithmetic
 from .block import exponentials
 from .forms import LOWEST, exp_minus, log_of, nonzero
-from .frame import bounded, compute_dtype, off_sphere, reduced, row_weight, rows_per_block, sphere
-from .passes import per_row
+from .frame import bounded, compute_dtype, off_sphere, per_row, reduced, row_weight, rows_per_block, sphere
 from .problem import Gradients, Inputs, Options
 
-BLOCK_ROWS = 128  # a block scores B (B + R/2) pairs for B R/2 that count
+PART = 4  # of the usual rows in a block: it scores B (B + R/2) pairs for the B R/2 that count
 
 
 class Rows(NamedTuple):
@@ -47,7 +46,9 @@ class Positives(NamedTuple):
 
 def symmetric(options: Options, inputs: Inputs) -> bool:
     """Whether the call is plain NT-Xent: z_ij = z_ji, and the loss is the closed form below."""
-    plain = Options(options.reduction, options.block_size, normalize=options.normalize, views=options.views)
+    plain = Options(
+        options.reduction, options.block_size, normalize=options.normalize, bounded=options.bounded, views=options.views
+    )
     alike = inputs.weight is None and inputs.ids is None and inputs.positives is None
     return alike and options == plain and not per_row(inputs.temperature)
 
@@ -192,7 +193,7 @@ def solve(
     if rows == 0:
         empty = xp.sum(a, axis=-1, keepdims=True)
         return reduced(b, options, empty, None), {name: a if name == "query" else xp.sum(empty) for name in wanted}
-    block_size = rows_per_block(options, rows, rows, most=BLOCK_ROWS)
+    block_size = rows_per_block(b, options, rows, rows, PART)
     half = b.size(a) // 2
     at_once = rows is not None and rows <= block_size
     z = Rows(a, a if at_once else doubled(b, a, half), options.views, half, bounded(options, inputs.temperature))

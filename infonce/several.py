@@ -13,8 +13,7 @@ from . import forms
 from .backend import Arithmetic
 from .block import combined, exponentials, finite, remaining
 from .forms import LOWEST, Slopes, Statistics, nonzero
-from .frame import column, compute_dtype, inverse, of_weight, off_sphere, reduced, rows_per_block, sphere
-from .passes import per_row
+from .frame import column, compute_dtype, inverse, of_weight, off_sphere, per_row, reduced, rows_per_block, sphere
 from .problem import Gradients, Inputs, Options
 
 
@@ -59,7 +58,7 @@ def solve(
         nothing = xp.sum(unit, axis=-1) if options.reduction == "none" else xp.sum(unit)
         return nothing, {n: xp.astype(xp.zeros_like(getattr(inputs, n)), dtype) for n in wanted}
     z = Rows(unit / t, unit, t, labels_of(b, inputs, unit, views), repeated(xp, inputs.ids, views), matrix_of(inputs))
-    block_size = max(1, rows_per_block(options, b.shape(unit)[0], b.shape(unit)[0]) // views)
+    block_size = max(1, rows_per_block(b, options, b.shape(unit)[0], b.shape(unit)[0]) // views)
     weight = None if inputs.weight is None else repeated(xp, xp.astype(inputs.weight, dtype), views)
     w = xp.ones_like(unit[:, :1]) if weight is None else weight
     if options.reduction == "none" and wanted:

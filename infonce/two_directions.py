@@ -12,7 +12,8 @@ from . import forms
 from .backend import Arithmetic
 from .block import ROWS, Block, Sides, finite, logits, pull, remaining, summed, times
 from .forms import LOWEST, Statistics, exp_minus, log_of, nonzero
-from .passes import Gradient, bias_of, explicit, per_row, pull_bias, visit, zero_bias, zero_sums
+from .frame import per_row
+from .passes import Gradient, bias_of, explicit, pull_bias, visit, zero_bias, zero_sums
 from .problem import Options
 
 

@@ -98,7 +98,6 @@ def expected(case: Case) -> tuple[Any, Any, Any, Any]:
         p[i] = np.exp(z - m[i], where=np.arange(case.columns) != own, out=np.zeros_like(z))
         if own is not None:
             p[i, own], positive[i] = -total[i, 0], z[own]
-        p[i] *= 1 if c is None else c[0]
     return p, total, m, positive
 
 

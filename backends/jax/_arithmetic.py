@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from infonce.backend import Arithmetic, Body
+from infonce.backend import ON_CPU, ON_GPU, Arithmetic, Blocks, Body
 
 
 class JAXArithmetic(Arithmetic):
@@ -48,6 +48,16 @@ class JAXArithmetic(Arithmetic):
             last, sums = body(whole, jax.tree.map(lambda x: x[whole:], rows), sums)
             outputs = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), outputs, last)
         return outputs, sums
+
+    def blocks(self) -> Blocks:
+        return ON_GPU if jax.default_backend() == "gpu" else ON_CPU
+
+    def half_products(self, *arrays: Array) -> Any:
+        gpu = jax.default_backend() == "gpu" and all(x.dtype == jnp.bfloat16 for x in arrays)
+        return jnp.bfloat16 if gpu else None
+
+    def product(self, a: Array, b: Array) -> Array:
+        return jnp.matmul(a, b, preferred_element_type=jnp.promote_types(a.dtype, jnp.float32))
 
     def stop_gradient(self, x: Array) -> Array:
         return jax.lax.stop_gradient(x)

@@ -7,6 +7,7 @@ computes them.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import Any
 
@@ -17,12 +18,19 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero
 from jax.dtypes import float0
 
-from infonce.engine import solve
+from infonce import engine
 from infonce.problem import DIFFERENTIABLE, Gradients, Inputs, Options
 
 from ._arithmetic import JAXArithmetic, varying
 
 ARITHMETIC = JAXArithmetic()
+
+
+def solve(*arguments: Any) -> Any:
+    """`engine.solve`, whose float32 products are whole ones unless the user chose otherwise: JAX's own are not."""
+    unset = jax.config.jax_default_matmul_precision is None and jax.default_backend() != "cpu"
+    with jax.default_matmul_precision("highest") if unset else contextlib.nullcontext():
+        return engine.solve(*arguments)
 
 
 @functools.partial(jax.jit, static_argnames=("options", "wanted"))

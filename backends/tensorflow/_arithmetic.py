@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from infonce.backend import Arithmetic, Body
+from infonce.backend import ON_CPU, ON_GPU, Arithmetic, Blocks, Body
 
 from . import _namespace
 
@@ -44,6 +44,9 @@ class TensorFlowArithmetic(Arithmetic):
             last, sums = body(count * block, tuple(None if x is None else x[count * block :] for x in rows), sums)
             outputs = tuple(None if x is None else tf.concat([x, y], 0) for x, y in zip(outputs, last, strict=True))
         return outputs, sums
+
+    def blocks(self) -> Blocks:
+        return ON_GPU if tf.config.list_logical_devices("GPU") else ON_CPU
 
     def stop_gradient(self, x: Any) -> Any:
         return tf.stop_gradient(x)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from infonce.backend import Arithmetic, Body
+from infonce.backend import ON_CPU, ON_GPU, Arithmetic, Blocks, Body, Halves
 
-from . import _namespace
+from . import _kernel, _namespace
 
 NAMES = {getattr(torch, name): name for name in ("float16", "bfloat16", "float32", "float64")}
 SAFE = 1e-15  # norms between this and its inverse: no square that matters left float32's range
@@ -36,8 +36,8 @@ class TorchArithmetic(Arithmetic):
 
     xp = _namespace
 
-    def __init__(self, in_place: bool) -> None:
-        self.in_place = in_place
+    def __init__(self, in_place: bool, device: str = "cpu") -> None:
+        self.in_place, self._device = in_place, device
         self._buffers: dict[int, Tensor] = {}
 
     def shape(self, x: Tensor) -> tuple[int | None, ...]:
@@ -52,6 +52,9 @@ class TorchArithmetic(Arithmetic):
     def ahead(self, like: Tensor, rows: int, columns: int) -> Tensor:
         i = torch.arange(rows, dtype=torch.int32, device=like.device)
         return torch.arange(columns, dtype=torch.int32, device=like.device) - i[:, None]
+
+    def blocks(self) -> Blocks:
+        return ON_CPU if self._device == "cpu" else ON_GPU
 
     def loop(
         self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Tensor | None, ...], block: int
@@ -115,6 +118,29 @@ class TorchArithmetic(Arithmetic):
             x.diagonal(view * samples).fill_(-math.inf)
         return x
 
+    def against_others(
+        self, z: Tensor, rows: Tensor, keys: Tensor, first_row: int, bounded: bool, halves: Halves | None = None
+    ) -> Any:
+        if not self.in_place:
+            return super().against_others(z, rows, keys, first_row, bounded, halves)
+        if _kernel.available(z.device) and z.dtype == torch.float32:
+            out = None if halves is None else torch.empty_like(z, dtype=halves.dtype)
+            row, column = (None, None) if halves is None else (halves.row_factor, halves.column_factor)
+            p, total, largest, positive = _kernel.softmax_block(z, row, column, first_row, bounded, out)
+            return p, total, total.log().add_(largest), positive
+        if halves is not None:
+            z.mul_(halves.row_factor).mul_(halves.column_factor)
+        own = z.diagonal(first_row).unsqueeze_(1)
+        positive = own.clone()
+        own.fill_(-math.inf)
+        largest = None if bounded else z.amax(1, True)
+        z = (z if largest is None else z.sub_(largest)).exp_()
+        total = z.sum(1, True)
+        own.copy_(total).neg_()
+        lse = total.log()
+        z = z if halves is None else z.to(halves.dtype)
+        return z, total, lse if largest is None else lse.add_(largest), positive
+
     def put(self, x: Tensor, first_row: int, rows: Tensor) -> Tensor:
         if not self.in_place:
             return torch.slice_scatter(x, rows, 0, first_row, first_row + rows.shape[0])
@@ -123,11 +149,23 @@ class TorchArithmetic(Arithmetic):
             own.copy_(rows)
         return x
 
+    def half_products(self, *arrays: Tensor) -> Any:
+        cuda = self.in_place and all(x.is_cuda and x.dtype == torch.bfloat16 for x in arrays)
+        return torch.bfloat16 if cuda else None
+
+    def product(self, a: Tensor, b: Tensor) -> Tensor:
+        if a.dtype != torch.bfloat16:
+            return torch.matmul(a, b)
+        # The CPU has no product of halves that it does not round.
+        return torch.mm(a, b, out_dtype=torch.float32) if a.is_cuda else torch.mm(a.float(), b.float())
+
     def add_product(self, total: Tensor | None, a: Tensor, b: Tensor) -> Any:
-        return total.addmm_(a, b) if self.in_place and total is not None else super().add_product(total, a, b)
+        if not self.in_place or total is None or a.dtype == torch.bfloat16:
+            return super().add_product(total, a, b)
+        return total.addmm_(a, b)
 
     def scores(self, rows: Tensor, keys: Tensor, part: int = 0) -> Any:
-        if not self.in_place:
+        if not self.in_place or rows.dtype == torch.bfloat16:
             return super().scores(rows, keys, part)
         if rows.shape[0] * keys.shape[0] <= SMALL:
             return torch.mm(rows, keys.t())

@@ -35,7 +35,7 @@ def softmax_block(
         z_ij = scores_ij * row_factor_i * column_factor_j
         m_i = max_{j negative} z_ij, LOWEST where there is none; 0 where z is `bounded`
         total_i = sum_{j negative} exp(z_ij - m_i)
-        p_ij = exp(z_ij - m_i) * column_factor_j, and for the positive - total_i * column_factor_j
+        p_ij = exp(z_ij - m_i), and for the positive - total_i
 
     Args:
         scores: (B, M) float32, contiguous; lost where `out` is None.

@@ -41,7 +41,9 @@ def run(
     device = inputs.query.device.type
     # A transform's tensors may hide a batch; a subclass's, or those on the meta device, may hold no values.
     hidden = torch._C._are_functorch_transforms_active() or device == "meta"
-    arithmetic = TorchArithmetic(in_place=not hidden and type(inputs.query) in (Tensor, torch.nn.Parameter))
+    arithmetic = TorchArithmetic(
+        in_place=not hidden and type(inputs.query) in (Tensor, torch.nn.Parameter), device=device
+    )
     cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
     with torch.no_grad(), torch.autocast(device, enabled=False) if cast else contextlib.nullcontext():
         loss, gradients, measures = solve(arithmetic, options, inputs, wanted, cotangent)

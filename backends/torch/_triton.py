@@ -13,16 +13,13 @@ def tile_logits(
     column_factor: tl.tensor,
     columns: tl.tensor,
     M: tl.tensor,
-    BLOCK: tl.constexpr,
 ) -> tl.tensor:
-    """z of some columns of a row, -inf beyond the last, and the columns' factors."""
+    """z of some columns of a row, -inf beyond the last."""
     inside = columns < M
     z = tl.load(scores + columns, mask=inside, other=0.0) * factor
-    c = tl.full([BLOCK], 1.0, tl.float32)
     if column_factor is not None:
-        c = tl.load(column_factor + columns, mask=inside, other=0.0)
-        z = z * c
-    return tl.where(inside, z, -float("inf")), c
+        z = z * tl.load(column_factor + columns, mask=inside, other=0.0)
+    return tl.where(inside, z, -float("inf"))
 
 
 # M stays specialised: only where it is known to be a multiple of 16 do loads and stores become vectors.
@@ -62,7 +59,7 @@ def softmax_rows(
         tops = tl.full([BLOCK], LOWEST, tl.float32)
         for tile in range(tiles):
             columns = tile * BLOCK + lanes
-            z, _ = tile_logits(scores, factor, column_factor, columns, M, BLOCK)
+            z = tile_logits(scores, factor, column_factor, columns, M)
             z = tl.where(columns == own, -float("inf"), z)
             higher = tl.maximum(tops, z)
             sums = sums * tl.exp(tops - higher) + tl.exp(z - higher)
@@ -72,21 +69,21 @@ def softmax_rows(
 
     for step in range(tiles - 1):
         columns = tl.where(step < last, step, step + 1) * BLOCK + lanes
-        z, c = tile_logits(scores, factor, column_factor, columns, M, BLOCK)
+        z = tile_logits(scores, factor, column_factor, columns, M)
         e = tl.exp(z - m)
         if BOUNDED:
             sums += e
-        tl.store(out + columns, (e * c).to(out.dtype.element_ty), mask=columns < M)
+        tl.store(out + columns, e.to(out.dtype.element_ty), mask=columns < M)
 
     columns = last * BLOCK + lanes
-    z, c = tile_logits(scores, factor, column_factor, columns, M, BLOCK)
+    z = tile_logits(scores, factor, column_factor, columns, M)
     positive = tl.sum(tl.where(columns == own, z, 0.0), axis=0)
     e = tl.exp(tl.where(columns == own, -float("inf"), z) - m)
     if BOUNDED:
         sums += e
     total = tl.sum(sums, axis=0)
     total = tl.where(positive == positive, total, positive)  # NaN in the positive alone
-    p = tl.where(columns == own, -total, e) * c
+    p = tl.where(columns == own, -total, e)
     tl.store(out + columns, p.to(out.dtype.element_ty), mask=columns < M)
     tl.store(totals + row, total)
     tl.store(maxima + row, m)
