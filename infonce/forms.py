@@ -114,7 +114,9 @@ def loss(b: Arithmetic, options: Options, s: Statistics, temperature: Any) -> tu
         value, missed = b.softplus(n.value - target)
         of_target, of_lse_positive = -missed, None
         if several:
-            of_target, of_lse_positive = -xp.ones_like(missed), 1 - missed
+            # Of a single positive the difference of the two is 0, and its slopes would cancel.
+            alone, one = s.positives == 1, xp.ones_like(missed)
+            of_target, of_lse_positive = xp.where(alone, -missed, -one), xp.where(alone, 0 * missed, one - missed)
             value = value + (s.lse_positive - (s.lse_weighted if options.inside else s.positive))
     of_weighted = of_target if options.inside else None
     of_positive = None if options.inside else of_target

@@ -74,6 +74,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "zeros": lambda _, program: np.zeros(program.rows),
     },
     "bias": {
+        "zeros": lambda _, program: np.zeros(program.columns),
         "columns": lambda rng, program: rng.normal(size=program.columns),
         "row": lambda rng, program: rng.normal(size=(1, program.columns)),
         "matrix": lambda rng, program: rng.normal(size=(program.rows, program.columns)),

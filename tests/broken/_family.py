@@ -208,8 +208,8 @@ class Family:
     ) -> tuple[Tensor, Tensor]:
         """The loss of each row, and whether it has negatives."""
         positive, some = target > 0, negative.any(1)
+        single = self.single(positive)
         z = self.with_margin(scores, margin, positive, t) + shift
-        single = bool((positive.sum(1) <= 1).all())  # then lse and aim are the same, and their gradients must cancel
         inside = self.log_sum_exp(z + torch.where(positive, target, 1).log(), positive)
         outside = (target * z).sum(1)
         lse = outside if single else self.log_sum_exp(z, positive)
@@ -227,6 +227,10 @@ class Family:
         if label_smoothing:
             loss = loss + label_smoothing * (outside - self.mean_of_candidates(z, positive, negative))
         return torch.where(positive.any(1), loss, 0), some
+
+    def single(self, positive: Tensor) -> bool:
+        """Whether lse and aim are the same, and must not leave the rounding of their gradients."""
+        return bool((positive.sum(1) <= 1).all())
 
     def with_margin(self, scores: Tensor, margin: float, positive: Tensor, t: Tensor) -> Tensor:
         return (scores - margin * positive.to(scores.dtype)) / t[:, None]

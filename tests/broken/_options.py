@@ -244,3 +244,10 @@ class TemperatureOfTheNextSample(Family):
 
     def per_view_major_row(self, of_samples: Tensor, views: int) -> Tensor:
         return of_samples.repeat_interleave(views)
+
+
+class SinglePositiveCancels(Family):
+    """The slope of a row's only positive is the difference of two numbers near 1."""
+
+    def single(self, positive: Tensor) -> bool:
+        return False

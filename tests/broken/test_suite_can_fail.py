@@ -117,6 +117,7 @@ BROKEN_OPTIONS: tuple[type[Family], ...] = (
     _options.WeightsOfPositivesIgnored,
     _options.PositivesAddedUp,
     _options.PositivesNotExcluded,
+    _options.SinglePositiveCancels,
     _options.LabelsOfTheNextSample,
     _options.TemperatureOfTheNextSample,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -130,7 +131,7 @@ OF_LABELS: dict[str, Views] = {
 
 
 def cases() -> tuple[Case, ...]:
-    return (*_compiled(), *_alone(), *_together(), *_several_positives(), *_large())
+    return (*_compiled(), *_alone(), *_together(), *_several_positives(), *_tiny(), *_large())
 
 
 def _compiled() -> Iterator[Case]:
@@ -176,6 +177,28 @@ def _several_positives() -> Iterator[Case]:
             program = _program(title, rows, None, form, options, optional, loss=loss, views=views)
             for kind, t in (("normal", 0.5), ("aligned", 0.2)):
                 yield _case(f"{loss}/{title}/{kind}-t{t:g}", program, kind, t)
+
+
+def _tiny() -> Iterator[Case]:
+    """Losses down to 1e-17, of rows that are near their only positive and not at it: its slope must not cancel."""
+    views: dict[str, tuple[tuple[tuple[str, Any], ...], Optional]] = {
+        "ids": ((), (("ids", "distinct"),)),
+        "weight": ((("block_size", 3),), (("weight", "ones"),)),
+        "debias": ((("debias", 0.1),), ()),
+        "exclude-positives": ((("exclude_positives", True),), ()),
+    }
+    alone: Optional = (("labels", "distinct"),)
+    labels = {"out": (), "in": (("form", "in"),), "hardness": (("hardness", 0.5),)}
+    pairs = {"ids": (("ids", "distinct"),), "weight": (("weight", "ones"),), "bias": (("bias", "zeros"),)}
+    programs = (
+        *(_program(name, 4, None, "scalar", *x, loss=NT_XENT, views=2) for name, x in views.items()),
+        *(_program(name, 4, None, "scalar", x, alone, loss=SUP_CON, views=2) for name, x in labels.items()),
+        *(_program(name, 5, None, "scalar", (("symmetric", True),), x) for name, x in pairs.items()),
+    )
+    for program in programs:
+        title, wide = f"tiny/{program.loss}-{program.name}", replace(program, features=64)
+        for t in (0.05, 0.02):
+            yield _case(f"{title}/aligned-t{t:g}", wide, "aligned", t)
 
 
 def _large() -> Iterator[Case]:
