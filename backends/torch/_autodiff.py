@@ -31,13 +31,14 @@ class Loss(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.options, ctx.wanted, *arrays = inputs
-        ctx.number = None if isinstance(arrays[TEMPERATURE], Tensor) else arrays[TEMPERATURE]
-        if ctx.number is not None:
-            arrays[TEMPERATURE] = None
-        if ctx.options.reduction != "none":
-            # Kept for a second derivative to find the error; what needs no gradient may be overwritten, as queues are.
-            arrays = [x if name in ctx.wanted else None for name, x in zip(Inputs._fields, arrays, strict=True)]
+        ctx.options, ctx.wanted, *given = inputs
+        late = ctx.options.reduction == "none"
+        ctx.number = None if isinstance(given[TEMPERATURE], Tensor) else given[TEMPERATURE]
+        # Kept for a second derivative to find the error; what needs no gradient may be overwritten, as queues are.
+        arrays = [
+            x if (late or name in ctx.wanted) and not (ctx.number is not None and name == "temperature") else None
+            for name, x in zip(Inputs._fields, given, strict=True)
+        ]
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*arrays, *output[1 + measured(ctx.options) :])

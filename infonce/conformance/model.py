@@ -137,6 +137,7 @@ class Subject(Protocol):
     """The losses under test, bound to one backend variant, device and dtype."""
 
     dtype: str  # "float64", "float32", "float16", "bfloat16"
+    tensor_cores: bool  # whether half precision is multiplied as such, and summed in float32
     differentiable: bool  # False: it computes the value alone, and `Answer.gradients` is empty
 
     def __call__(self, program: Program, data: Data) -> Answer: ...

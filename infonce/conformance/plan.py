@@ -87,9 +87,9 @@ class Job:
 
     def _bound(self, *, differentiable: bool) -> BoundSubject:
         device = self.toolkit.devices()[self.device]
-        return BoundSubject(
-            self.function, self.toolkit, self.variant, device, self.dtype, differentiable=differentiable
-        )
+        tensor_cores = self.device == "cuda" and self.dtype == "bfloat16"
+        options = {"differentiable": differentiable, "tensor_cores": tensor_cores}
+        return BoundSubject(self.function, self.toolkit, self.variant, device, self.dtype, **options)
 
 
 def _gist(error: Exception) -> str:

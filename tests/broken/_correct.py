@@ -26,7 +26,7 @@ DEFAULTS: dict[str, Any] = {
 class Correct:
     """A Subject: rows in blocks, softmax in at least float32, gradients rounded once at the end."""
 
-    differentiable = True
+    differentiable, tensor_cores = True, False
     defaults = DEFAULTS
 
     def __init__(self, dtype: str) -> None:

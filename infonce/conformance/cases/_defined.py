@@ -97,7 +97,7 @@ def _nan_rows() -> Iterator[Case]:
             spoilt = data.arrays[name].copy()
             spoilt[(*place, 0)] = np.nan
             data = data.but(**{name: spoilt})
-            return compare(subject, program, data, subject(program, data), exact(program, data, subject.dtype), ())
+            return compare(subject, program, data, subject(program, data), exact(program, data, subject), ())
 
         yield _case(f"nan-in-{title}", program, judge, compiled=program is not UNPAIRED_NONE)
 

@@ -52,7 +52,7 @@ def _inputs(want: Exact) -> list[str]:
 
 def _orthogonal(subject: Subject, program: Program, data: Data) -> Outcome:
     """The cosine does not change along a row, so x_i . g_i = 0."""
-    want, answer = exact(program, data, subject.dtype), subject(program, data)
+    want, answer = exact(program, data, subject), subject(program, data)
     found = []
     for name in _inputs(want) if has_gradients(subject, program, answer) else ():
         along = np.max(np.abs(np.sum(want.inputs[name] * answer.gradients[name], axis=-1)))
@@ -63,7 +63,7 @@ def _orthogonal(subject: Subject, program: Program, data: Data) -> Outcome:
 
 def _moment(subject: Subject, program: Program, data: Data) -> Outcome:
     """A common rotation changes nothing, so the sum of x^T g over all inputs is a symmetric matrix."""
-    want, answer = exact(program, data, subject.dtype), subject(program, data)
+    want, answer = exact(program, data, subject), subject(program, data)
     moment, allowed = np.zeros((program.features, program.features)), 0.0
     for name in _inputs(want) if has_gradients(subject, program, answer) else ():
         x, g = (a.reshape(-1, program.features) for a in (want.inputs[name], answer.gradients[name]))
@@ -147,7 +147,7 @@ def _slopes_sum_to_zero(subject: Subject, program: Program, data: Data) -> Outco
     key = data.positive_key.copy()
     key[:, -1] = 3
     data = data.but(positive_key=key)
-    want, answer = exact(program, data, subject.dtype), subject(program, data)
+    want, answer = exact(program, data, subject), subject(program, data)
     found = []
     if has_gradients(subject, program, answer):
         sums = np.abs(answer.gradients["query"][:, -1]) * np.linalg.norm(data.query, axis=1)

@@ -30,14 +30,15 @@ def reference(program: Program, data: Data, dtype: type[np.floating] = np.float6
     return loss(*embeddings, **given)
 
 
-def exact(program: Program, data: Data, dtype: str) -> Exact:
-    """What an answer in `dtype` on the (already rounded) data is compared with."""
+def exact(program: Program, data: Data, subject: Subject) -> Exact:
+    """What the subject's answer on the (already rounded) data is compared with."""
     return Exact(
         reference(program, data),
         {**data.arrays, "temperature": np.asarray(data.temperature)},
         normalize=program.keywords.get("normalize", True),
         terms=math.prod(program.anchors) if program.keywords.get("reduction") == "sum" else 1,
-        plain=reference(program, data, np.float32) if dtype in HALVES else None,
+        plain=reference(program, data, np.float32) if subject.dtype in HALVES else None,
+        half_factors=subject.tensor_cores,
     )
 
 
@@ -46,7 +47,7 @@ def agrees(subject: Subject, program: Program, data: Data) -> Outcome:
     data = subject.round(data)
     with quiet():
         answer = subject(program, data)
-    return compare(subject, program, data, answer, exact(program, data, subject.dtype))
+    return compare(subject, program, data, answer, exact(program, data, subject))
 
 
 def compare(
@@ -72,7 +73,7 @@ def related(
             answer = subject(program, data)
     if gradients is None or not has_gradients(subject, program, answer):
         gradients = {}
-    want = exact(program, data, subject.dtype)
+    want = exact(program, data, subject)
     implied = replace(want.reference, loss=np.asarray(loss), gradients=dict(gradients))
     found = deviations(answer, replace(want, reference=implied), subject.dtype)
     return judged(found, call(program, data, subject.dtype), answer.remarks, share)

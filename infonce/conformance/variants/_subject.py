@@ -32,9 +32,10 @@ class BoundSubject:
         dtype: str,
         *,
         differentiable: bool = True,
+        tensor_cores: bool = False,
         others: Mapping[Loss, Callable[..., Any]] = MappingProxyType({}),
     ) -> None:
-        self.dtype = dtype
+        self.dtype, self.tensor_cores = dtype, tensor_cores
         self.differentiable = differentiable and variant.differentiable
         self._functions: dict[Loss, Callable[..., Any]] = {**others, "info_nce": function}
         self._toolkit = toolkit

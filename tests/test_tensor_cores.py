@@ -1,0 +1,49 @@
+"""bfloat16 on tensor cores: what only a GPU runs, its arithmetic here on the CPU, judged by the whole suite."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import jax.numpy as jnp
+import pytest
+import torch
+
+from infonce import info_nce
+from infonce.backend import Arithmetic
+from infonce.conformance.cases import all_cases
+from infonce.conformance.variants._subject import BoundSubject
+from infonce.jax._arithmetic import JAXArithmetic
+from infonce.torch._arithmetic import TorchArithmetic
+
+CASES = [case for case in all_cases() if "bfloat16" in case.dtypes and case.group != "errors"]
+DTYPES = {"torch": torch.bfloat16, "jax": jnp.bfloat16}
+
+
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch, framework: str) -> list[bool]:
+    """Make products of halves the backend's choice; the list grows with each time it is made."""
+    chosen: list[bool] = []
+
+    def half_products(self: Any, *arrays: Any) -> Any:
+        half = all(x.dtype == DTYPES[framework] for x in arrays) and getattr(self, "in_place", True)
+        chosen.extend([True] * half)
+        return DTYPES[framework] if half else None
+
+    arithmetic = TorchArithmetic if framework == "torch" else JAXArithmetic
+    monkeypatch.setattr(arithmetic, "half_products", half_products)
+    monkeypatch.setattr(TorchArithmetic, "unit_rows", Arithmetic.unit_rows)  # the CPU's own look at the norms
+    monkeypatch.setattr(TorchArithmetic, "through_unit_rows", Arithmetic.through_unit_rows)
+    return chosen
+
+
+@pytest.mark.parametrize("variant", ["torch", "torch:no_grad", "jax:jit"])
+def test_products_of_halves_pass_the_suite(monkeypatch: pytest.MonkeyPatch, variant: str) -> None:
+    framework = variant.partition(":")[0]
+    chosen = as_on_a_gpu(monkeypatch, framework)
+    toolkit = importlib.import_module(f"infonce.conformance.variants.{framework}")
+    found = next(v for v in toolkit.variants() if v.name == variant)
+    subject = BoundSubject(info_nce, toolkit, found, toolkit.devices()["cpu"], "bfloat16", tensor_cores=True)
+    judged = [case for case in CASES if case.compiled or not found.compiled]
+    outcomes = {case.name: case.judge(subject) for case in judged}
+    assert chosen
+    assert {name: outcome.messages for name, outcome in outcomes.items() if not outcome.passed} == {}
