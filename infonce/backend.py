@@ -194,7 +194,7 @@ class Arithmetic(Protocol):
         return (unit if over is None else unit / over), (unit, norm, over)
 
     def through_unit_rows(self, gradient: Any, back: Any) -> Any:
-        """A gradient with respect to what `unit_rows` returned as one with respect to what it was given."""
+        """A gradient with respect to what `unit_rows` returned as one with respect to what it was given; it is lost."""
         unit, norm, over = back
         return rows.through_unit_rows(self.xp, gradient if over is None else gradient / over, unit, norm)
 

@@ -132,6 +132,10 @@ def gathered(
     """The gradients with respect to the raw inputs, those of the weights apart."""
     xp = b.xp
     found: Gradients = {}
+    if "temperature" in wanted:
+        found["temperature"] = of_temperature(
+            b, sides.query, g.query, sides.temperature, inputs.temperature, g.temperature
+        )
     if "query" in wanted:
         found["query"] = off_sphere(b, g.query, units["query"][1], sides.normalize)
     if "positive_key" in wanted:
@@ -143,10 +147,6 @@ def gathered(
             found["negative_keys"] = off_sphere(b, g.shared, units["negative_keys"][1], sides.normalize)
         else:
             found["negative_keys"] = g.own
-    if "temperature" in wanted:
-        found["temperature"] = of_temperature(
-            b, sides.query, g.query, sides.temperature, inputs.temperature, g.temperature
-        )
     if "bias" in wanted:
         found["bias"] = g.bias if g.bias is None or len(inputs.bias.shape) == 2 else xp.squeeze(g.bias, axis=0)
     absent = [name for name in wanted if name in found and found[name] is None]

@@ -61,7 +61,7 @@ def of_temperature(b: Arithmetic, query: Any, gradient: Any, t: Any, like: Any, 
 
 def sphere(b: Arithmetic, x: Any, dtype: Any, normalize: bool, over: Any = None) -> tuple[Any, Any]:
     """The rows that are multiplied, in the compute dtype: unit rows or as they are, over `over`; and the way back."""
-    x = b.xp.astype(x, dtype)
+    x = b.xp.astype(x, dtype, copy=False)
     if normalize:
         return b.unit_rows(x, over)
     return (x if over is None else x / over), over

@@ -75,10 +75,10 @@ def solve(
     (losses, d_query), sums = b.loop(body, start, rows, block_size)
     loss = reduced(b, options, losses, None)
     found: Gradients = {}
+    if "temperature" in wanted:
+        found["temperature"] = of_temperature(b, query, d_query, t, inputs.temperature)
     if "query" in wanted:
         found["query"] = off_sphere(b, d_query, query_back, options.normalize)
     if of_key:
         found["positive_key"] = off_sphere(b, sums[0], key_back, options.normalize)
-    if "temperature" in wanted:
-        found["temperature"] = of_temperature(b, query, d_query, t, inputs.temperature)
     return loss, found

@@ -211,8 +211,8 @@ def solve(
     weight = row_weight(b, options, a, None, cotangent)
     of_rows = pull(weight * p_negative) + of_positives(b, z, p, weight, p_negative)
     gradients: Gradients = {}
-    if "query" in wanted:
-        gradients["query"] = off_sphere(b, of_rows, back, options.normalize)
     if "temperature" in wanted:  # each z_ij holds both rows' root of t
         gradients["temperature"] = -0.5 * xp.sum(z.rows * of_rows) / t
+    if "query" in wanted:
+        gradients["query"] = off_sphere(b, of_rows, back, options.normalize)
     return loss, gradients

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import array_api_compat
 import numpy as np
 
-from infonce.backend import Arithmetic, Body
+from infonce.backend import Arithmetic, Body, Halves
+
+SAFE = 1e-30  # squares of norms between this and its inverse: none that matters left float32's range
+
+
+@functools.cache
+def name_of(dtype: Any) -> str:
+    return str(dtype).rpartition(".")[2]
 
 
 class ArrayAPIArithmetic(Arithmetic):
@@ -26,7 +34,7 @@ class ArrayAPIArithmetic(Arithmetic):
         return tuple(x.shape)
 
     def dtype(self, x: Any) -> str:
-        return str(x.dtype).rpartition(".")[2]
+        return name_of(x.dtype)
 
     def size(self, x: Any) -> int:
         return int(x.shape[0])
@@ -51,11 +59,39 @@ class ArrayAPIArithmetic(Arithmetic):
         return self.xp.concat([x[:first_row, ...], rows, x[first_row + rows.shape[0] :, ...]], axis=0)
 
 
+class Normed(NamedTuple):
+    """What the way back from unit rows needs."""
+
+    unit: Any  # the rows over length
+    length: Any  # (rows, 1): their norms times what they were divided by
+    over: Any  # that, or 1
+
+
+def own_entries(x: Any, first_row: int) -> Any:
+    """A view of the entries (i, first_row + i) of a contiguous `x`."""
+    rows, columns = x.shape
+    return x.reshape(-1)[first_row : first_row + rows * (columns + 1) : columns + 1]
+
+
 class NumPyArithmetic(ArrayAPIArithmetic):
-    """NumPy, whose arrays can be overwritten."""
+    """One run of the engine on NumPy, whose arrays can be overwritten."""
+
+    def __init__(self, xp: Any) -> None:
+        super().__init__(xp)
+        self._buffers: dict[int, Any] = {}
+
+    def _buffer(self, part: int, like: Any, shape: tuple[int, ...]) -> Any:
+        """Memory for a block that the next block of the same part writes over: fresh pages cost more than the sums."""
+        size, held = math.prod(shape), self._buffers.get(part)
+        if held is None or held.size < size:
+            held = self._buffers[part] = np.empty(size, like.dtype)
+        return held[:size].reshape(shape)
+
+    def scores(self, rows: Any, keys: Any, part: int = 0) -> Any:
+        return np.matmul(rows, keys.T, out=self._buffer(part, rows, (len(rows), len(keys))))
 
     def exp_shifted(self, x: Any, shift: Any, weight: Any = None, keep: bool = False) -> Any:
-        x = np.subtract(x, shift, out=None if keep else x)
+        x = np.subtract(x, shift, out=self._buffer(-1, x, x.shape) if keep else x)
         np.exp(x, out=x)
         if weight is not None:
             x *= weight
@@ -65,12 +101,27 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         return np.exp(x, out=x)
 
     def times_sum(self, x: Any, rows: Any, columns: Any) -> Any:
-        x *= rows + columns
+        x *= np.add(rows, columns, out=self._buffer(-1, x, x.shape))
         return x
 
     def write_own(self, x: Any, first_row: int, value: Any) -> Any:
-        np.einsum("ii->i", x[:, first_row : first_row + len(x)])[...] = np.ravel(value)
+        own_entries(x, first_row)[...] = np.ravel(value)
         return x
+
+    def against_others(
+        self, z: Any, rows: Any, keys: Any, first_row: int, bounded: bool, halves: Halves | None = None
+    ) -> tuple[Any, Any, Any, Any]:
+        own = own_entries(z, first_row)
+        positive = own.copy()[:, None]
+        own[...] = -math.inf
+        largest = 0 if bounded else np.max(z, axis=1, keepdims=True)
+        np.exp(z if bounded else np.subtract(z, largest, out=z), out=z)
+        total = np.add.reduce(z, axis=1, keepdims=True)
+        own[...] = -total[:, 0]
+        return z, total, largest + np.log(total), positive
+
+    def softplus(self, x: Any) -> tuple[Any, Any]:
+        return np.logaddexp(x, 0), 1 / (1 + np.exp(-x))
 
     def leave_out(self, x: Any, absent: Any) -> Any:
         np.copyto(x, -math.inf, where=absent)
@@ -94,10 +145,28 @@ class NumPyArithmetic(ArrayAPIArithmetic):
     def add_product(self, total: Any, a: Any, b: Any) -> Any:
         if total is None:
             return a @ b
-        total += a @ b
+        total += np.matmul(a, b, out=self._buffer(-2, total, total.shape))
         return total
 
     def positive_scores(self, rows: Any, keys: Any, block: Any, first_row: int) -> Any:
         if block is None:
             return super().positive_scores(rows, keys, block, first_row)
         return block.diagonal(first_row).copy()[:, None]
+
+    def unit_rows(self, x: Any, over: Any = None) -> Any:
+        squares = np.vecdot(x, x)[..., None]
+        # No square that matters left the dtype's range; not so for rows of zeros, or NaN.
+        if x.size == 0 or not (squares.min() > SAFE and squares.max() < 1 / SAFE):
+            return super().unit_rows(x, over)
+        length = np.sqrt(squares) if over is None else np.sqrt(squares) * over
+        unit = x / length
+        return unit, Normed(unit, length, 1 if over is None else over)
+
+    def through_unit_rows(self, gradient: Any, back: Any) -> Any:
+        if not isinstance(back, Normed):
+            return super().through_unit_rows(gradient, back)
+        unit, length, over = back
+        along = np.vecdot(unit, gradient)[..., None] * (over * over)
+        gradient -= np.multiply(unit, along, out=self._buffer(-3, unit, unit.shape))
+        gradient /= length
+        return gradient

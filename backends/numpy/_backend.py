@@ -34,19 +34,26 @@ class ArrayAPIBackend(ArrayAPIArithmetic):
         return True
 
     def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
-        loss, gradients, measures = solve(self, options, inputs, wanted)
+        loss, gradients, measures = solve(self.run(), options, inputs, wanted)
         loss = (loss, measures) if options.measure else loss
         return loss, {name: self.xp.astype(g, getattr(inputs, name).dtype) for name, g in gradients.items()}
+
+    def run(self) -> ArrayAPIArithmetic:
+        """What one run of the engine computes with."""
+        return self
 
     def loss(self, options: Options, inputs: Inputs) -> Any:
         return self.solve(options, inputs, ())[0]
 
 
-class NumPyBackend(NumPyArithmetic, ArrayAPIBackend):
+class NumPyBackend(ArrayAPIBackend):
     """NumPy, whose plain dense arrays alone are taken."""
 
     def owns(self, x: object) -> bool:
         return isinstance(x, np.ndarray) and not isinstance(x, np.ma.MaskedArray | np.matrix)
+
+    def run(self) -> ArrayAPIArithmetic:
+        return NumPyArithmetic(np)
 
     def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
         with np.errstate(all="ignore"):  # an exponential that underflows, or a NaN of the caller's, is no event here

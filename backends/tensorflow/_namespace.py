@@ -23,7 +23,7 @@ zeros_like = tf.zeros_like
 float32, float64 = tf.float32, tf.float64
 
 
-def astype(x: Any, dtype: Any) -> Any:
+def astype(x: Any, dtype: Any, *, copy: bool = False) -> Any:
     return tf.cast(x, dtype)
 
 

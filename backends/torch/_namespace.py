@@ -23,7 +23,7 @@ float32, float64 = torch.float32, torch.float64
 Tensor = torch.Tensor
 
 
-def astype(x: Tensor, dtype: torch.dtype) -> Tensor:
+def astype(x: Tensor, dtype: torch.dtype, *, copy: bool = False) -> Tensor:
     return x if x.dtype == dtype else x.to(dtype)
 
 

@@ -8,9 +8,9 @@ below 1 or a gradient takes it over as a relative error; so everything grows wit
   logit's own rounding, Z * 6e-8, is most of it there); gradient 1e-6 * max(1, Z), relative.
 - float16, bfloat16: twice the error of the plain formula in float32 on the same inputs with its gradient rounded once,
   against float64; or what float32 is allowed, so that a plain formula that is exact by luck binds nobody. On tensor
-  cores (bfloat16 on CUDA) the plain formula multiplies slopes and rows that are rounded to bfloat16, each by half an eps
-  at most, and sums in float32: its gradients may err by eps times the same without cancellation, ours too. The logits
-  are never rounded, and neither is the loss.
+  cores (bfloat16 on CUDA) the plain formula multiplies slopes and rows that are rounded to bfloat16, each by half an
+  eps at most, and sums in float32: its gradients may err by eps times the same without cancellation, ours too. The
+  logits are never rounded, and neither is the loss.
 
 Gradients are measured row by row as |x_i| * |error_i| (their rows may differ by 1e45 when the inputs' do), against the
 largest |x_i| * |g_i|. Additions keep that meaningful:
