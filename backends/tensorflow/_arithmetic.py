@@ -51,6 +51,11 @@ class TensorFlowArithmetic(Arithmetic):
     def stop_gradient(self, x: Any) -> Any:
         return tf.stop_gradient(x)
 
+    def write_own(self, x: Any, first_row: Any, value: Any) -> Any:
+        row = tf.range(self.size(x))
+        value = tf.fill(tf.shape(row), tf.constant(value, x.dtype)) if isinstance(value, float) else value[:, 0]
+        return tf.tensor_scatter_nd_update(x, tf.stack([row, row + first_row], axis=1), value)
+
     def take(self, x: Any, first_row: Any, rows: Any) -> Any:
         rest = [-1 if size is None else size for size in x.shape[1:]]
         return tf.slice(x, [first_row] + [0] * (x.shape.rank - 1), [rows, *rest])

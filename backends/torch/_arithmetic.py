@@ -13,13 +13,11 @@ from torch.nn.functional import softplus
 from infonce.backend import ON_CPU, ON_GPU, Arithmetic, Blocks, Body, Halves
 
 from . import _kernel, _namespace
+from ._small import SAFE, weight_norm, weight_norm_backward
 
 NAMES = {getattr(torch, name): name for name in ("float16", "bfloat16", "float32", "float64")}
-SAFE = 1e-15  # norms between this and its inverse: no square that matters left float32's range
 LEAST = 1e-6  # the same for what the rows are divided by together with their norms
 SMALL = 1 << 16  # entries of a block that costs less than keeping it
-# The way back from rows times given lengths over their norms, in one operation.
-WEIGHT_NORM_BACKWARD = torch.ops.aten._weight_norm_interface_backward.default
 
 
 class Normed(NamedTuple):
@@ -191,7 +189,7 @@ class TorchArithmetic(Arithmetic):
         flat = x if x.ndim == 2 and x.is_contiguous() else x.reshape(-1, x.shape[-1]).contiguous()
         number, rest = (over, None) if isinstance(over, float) and LEAST < over < 1 / LEAST else (1.0, over)
         length = flat.new_full((flat.shape[0], 1), 1 / number)
-        unit, norm = torch._weight_norm_interface(flat, length)
+        unit, norm = weight_norm(flat, length)
         smallest, largest = norm.aminmax()
         if not (smallest.item() > SAFE and largest.item() < 1 / SAFE):
             return super().unit_rows(x, over)
@@ -204,8 +202,8 @@ class TorchArithmetic(Arithmetic):
         rows, length, norm, over = back
         gradient = gradient if over is None else gradient / over
         if gradient.ndim == 2:
-            return WEIGHT_NORM_BACKWARD(gradient, rows, length, norm, 0)[0]
-        return WEIGHT_NORM_BACKWARD(gradient.reshape(rows.shape), rows, length, norm, 0)[0].view(gradient.shape)
+            return weight_norm_backward(gradient, rows, length, norm, 0)[0]
+        return weight_norm_backward(gradient.reshape(rows.shape), rows, length, norm, 0)[0].view(gradient.shape)
 
     def softplus(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return softplus(x, 1.0, 60.0), torch.sigmoid(x)

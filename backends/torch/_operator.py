@@ -12,6 +12,7 @@ from infonce.engine import solve
 from infonce.measures import NAMES
 from infonce.problem import Inputs, Options
 
+from . import _small
 from ._arithmetic import TorchArithmetic
 
 
@@ -46,6 +47,10 @@ def run(
     )
     cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
     with torch.no_grad(), torch.autocast(device, enabled=False) if cast else contextlib.nullcontext():
+        if arithmetic.in_place and device == "cpu" and _small.applies(arithmetic, options, inputs, wanted):
+            found = _small.solve(options, inputs, wanted)
+            if found is not None:
+                return found
         loss, gradients, measures = solve(arithmetic, options, inputs, wanted, cotangent)
     return loss, *measures, *(gradients[name] for name in wanted)
 

@@ -1,0 +1,68 @@
+"""The in-batch loss without options of a small batch on the CPU: `infonce.plain` in a row of torch calls.
+
+So short a computation is as long as the Python around it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from infonce import plain
+from infonce.backend import ON_CPU, Arithmetic
+from infonce.frame import FULL
+from infonce.problem import Inputs, Options
+
+SAFE = 1e-15  # norms between this and its inverse: no square that matters left float32's range
+WANTED = {(): (False, False), ("query",): (True, False), ("positive_key",): (False, True)}
+WANTED["query", "positive_key"] = (True, True)
+# Rows times given lengths over their norms, and the way back, in one operation each.
+weight_norm = torch._weight_norm_interface
+weight_norm_backward = torch.ops.aten._weight_norm_interface_backward.default
+
+
+def applies(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> bool:
+    """Whether `solve` may answer a call of plain tensors on the CPU."""
+    query, key, t = inputs.query, inputs.positive_key, inputs.temperature
+    if not (isinstance(t, float) and t >= FULL and options.normalize and key is not None and wanted in WANTED):
+        return False
+    if query.dtype != key.dtype or query.dtype not in (torch.float32, torch.float64) or options.reduction == "none":
+        return False
+    rows = query.shape[0]
+    fits = rows * rows <= ON_CPU.whole and rows <= (options.block_size or rows) and query.shape[1] > 0
+    return fits and plain.applies(b, options, inputs) and query.is_contiguous() and key.is_contiguous()
+
+
+def solve(options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Tensor, ...] | None:
+    """The loss, and the gradients of `wanted`; None where a row's norm is extreme."""
+    query, key, t = inputs.query, inputs.positive_key, inputs.temperature
+    rows = query.shape[0]
+    length = query.new_ones((rows, 1))
+    (q, q_norm), (k, k_norm) = weight_norm(query, length), weight_norm(key, length)
+    for norm in (q_norm, k_norm):
+        smallest, largest = norm.aminmax()
+        if not (smallest.item() > SAFE and largest.item() < 1 / SAFE):
+            return None
+    z = torch.mm(q, k.t()).mul_(1 / t)
+    own = z.diagonal()
+    positive = own.clone()
+    own.fill_(-math.inf)
+    total = z.exp_().sum(1)
+    beyond = total.log().sub_(positive)
+    losses = softplus(beyond, 1.0, 60.0)
+    mean = options.reduction == "mean"
+    loss = losses.mean() if mean else losses.sum()
+    of_query, of_key = WANTED[wanted]
+    if not wanted:
+        return (loss,)
+    scale = beyond.sigmoid_().div_(total).mul_(1 / (rows * t) if mean else 1 / t).unsqueeze_(1)
+    own.copy_(total).neg_()
+    gradients = []
+    if of_query:
+        gradients.append(weight_norm_backward(torch.mm(z, k).mul_(scale), query, length, q_norm, 0)[0])
+    if of_key:
+        gradients.append(weight_norm_backward(torch.mm(z.t(), q.mul_(scale)), key, length, k_norm, 0)[0])
+    return loss, *gradients
