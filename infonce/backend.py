@@ -25,12 +25,14 @@ class Blocks(NamedTuple):
 
 
 ON_CPU = Blocks(1 << 20, 1 << 22, 512)  # the logits stay in the caches
-ON_GPU = Blocks(1 << 26, 1 << 28, 8192)  # 1 GiB in float32: few calls, whose sums over blocks cost little
+ON_GPU = Blocks(1 << 26, 1 << 29, 8192)  # 2 GiB in float32: few calls, whose sums over blocks cost little
 
 
 class Halves(NamedTuple):
-    """What makes a block of products of rows in bfloat16 logits."""
+    """Rows that bfloat16 holds without rounding, and what makes their products logits."""
 
+    rows: Any  # (B, D)
+    keys: Any  # (columns, D)
     row_factor: Any  # (B, 1), float32
     column_factor: Any  # (1, columns), float32
     dtype: Any  # bfloat16, in which the slopes are multiplied
@@ -122,18 +124,20 @@ class Arithmetic(Protocol):
         return self.leave_out(x, ahead % max(samples, 1) == 0)
 
     def against_others(
-        self, z: Any, rows: Any, keys: Any, first_row: Any, bounded: bool, halves: Halves | None = None
+        self, rows: Any, keys: Any, own: Any, first_row: Any, bounded: bool, halves: Halves | None = None
     ) -> tuple[Any, Any, Any, Any]:
-        """Of a block of logits z, whose positives are its entries (i, first_row + i): (p, total, lse, positive).
+        """Of logits z = rows @ keys^T, whose positives z+ are the entries (i, first_row + i): (p, total, lse, z+).
 
         p is exp(z - m), and -total, the slope of the positive, in its place; total is the sum over the others, m their
-        maximum in each row (0 where |z| is `bounded`) and lse the logarithm of sum exp(z). `keys` are the rows' own.
-        With `halves` z are products that its factors make logits, and p is rounded.
+        maximum in each row (0 where |z| is `bounded`) and lse the logarithm of sum exp(z). `own` are the rows' own
+        keys. With `halves` those are multiplied, and p is rounded.
         """
         xp = self.xp
-        if halves is not None:
-            z = z * halves.row_factor * halves.column_factor
-        positive = self.positive_scores(rows, keys, z, first_row)
+        if halves is None:
+            z = self.scores(rows, keys)
+        else:
+            z = self.scores(halves.rows, halves.keys) * halves.row_factor * halves.column_factor
+        positive = self.positive_scores(rows, own, z, first_row)
         z = self.write_own(z, first_row, -math.inf)
         if bounded:
             e = self.exponential(z)

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from .backend import Arithmetic
 from .forms import LOWEST, log_of, nonzero
+from .frame import HalfKeys
 
-ROWS = ("query", "positive", "own", "ids", "negative_ids", "mask", "bias", "temperature")
+ROWS = ("query", "positive", "own", "ids", "negative_ids", "mask", "bias", "temperature", "halves", "factor")
 
 
 class Sides(NamedTuple):
@@ -39,6 +40,11 @@ class Sides(NamedTuple):
     negative_ids: Any = None  # (1, M) or (N, K)
     mask: Any = None  # (1 or N, 1 or columns), True: counts
     bias: Any = None  # (1 or N, columns)
+    # Where halves are multiplied as such:
+    halves: Any = None  # (N, D): what `factor` makes `query` of
+    factor: Any = None  # (N, 1)
+    half_batch: HalfKeys | None = None
+    half_shared: HalfKeys | None = None
 
     @property
     def rows(self) -> tuple[Any, ...]:
@@ -74,9 +80,9 @@ def logits(b: Arithmetic, whole: Sides, rows: tuple[Any, ...], first_row: Any) -
     xp, sides = b.xp, whole.at(rows)
     z, own, back = [], sides.own, None
     if sides.batch is not None:
-        z.append(b.scores(sides.query, sides.batch))
+        z.append(multiplied(b, sides, sides.batch, sides.half_batch))
     if sides.shared is not None:
-        z.append(b.scores(sides.query, sides.shared, part=1))
+        z.append(multiplied(b, sides, sides.shared, sides.half_shared, part=1))
     if own is not None:
         own = xp.astype(own, sides.query.dtype)
         own, back = b.unit_rows(own) if sides.normalize else (own, None)
@@ -94,6 +100,15 @@ def logits(b: Arithmetic, whole: Sides, rows: tuple[Any, ...], first_row: Any) -
     z = left(b, sides, z, out, first_row)
     scores = z if sides.bias is None else left(b, sides, scores, out, first_row)
     return Block(sides, first_row, positive, z, unbiased, scores, own, back)
+
+
+def multiplied(b: Arithmetic, sides: Sides, keys: Any, halves: HalfKeys | None, part: int = 0) -> Any:
+    if halves is None:
+        return b.scores(sides.query, keys, part)
+    z = b.scores(sides.halves, halves.keys, part)
+    z *= sides.factor
+    z *= halves.factor
+    return z
 
 
 def left(b: Arithmetic, sides: Sides, z: list[Any], out: list[Any], first_row: Any) -> list[Any]:
@@ -215,17 +230,17 @@ def pull(
     need_query, need_positive, need_negatives = "query" in wanted, "positive_key" in wanted, "negative_keys" in wanted
     scaled = sides.query if scale is None else sides.query * scale
     if sides.batch is not None:
-        part = next(rest)
+        part, factor, keys = factors(xp, next(rest), scaled, sides.batch, sides.half_batch)
         if need_query:
-            d_query = b.add_product(d_query, part, sides.batch)
+            d_query = b.add_product(d_query, part, keys)
         if need_positive:
-            d_batch = b.add_product(d_batch, xp.matrix_transpose(part), scaled)
+            d_batch = b.add_product(d_batch, xp.matrix_transpose(part), factor)
     if sides.shared is not None:
-        part = next(rest)
+        part, factor, keys = factors(xp, next(rest), scaled, sides.shared, sides.half_shared)
         if need_query:
-            d_query = b.add_product(d_query, part, sides.shared)
+            d_query = b.add_product(d_query, part, keys)
         if need_negatives:
-            d_shared = b.add_product(d_shared, xp.matrix_transpose(part), scaled)
+            d_shared = b.add_product(d_shared, xp.matrix_transpose(part), factor)
     if block.own is not None:
         part = next(rest)
         if need_query:
@@ -244,3 +259,11 @@ def pull(
         if need_positive:
             d_positive = of_positive * sides.query
     return (d_query, d_positive, d_own), (d_batch, d_shared)
+
+
+def factors(xp: Any, part: Any, rows: Any, keys: Any, halves: HalfKeys | None) -> tuple[Any, Any, Any]:
+    """What the products of a gradient multiply."""
+    if halves is None:
+        return part, rows, keys
+    half = halves.rounded.dtype
+    return xp.astype(part, half), xp.astype(rows, half), halves.rounded

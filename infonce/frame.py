@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from .backend import Arithmetic
 from .forms import nonzero
@@ -65,6 +65,19 @@ def sphere(b: Arithmetic, x: Any, dtype: Any, normalize: bool, over: Any = None)
     if normalize:
         return b.unit_rows(x, over)
     return (x if over is None else x / over), over
+
+
+class HalfKeys(NamedTuple):
+    """Keys as bfloat16 multiplies them."""
+
+    keys: Any  # (M, D): without rounding
+    factor: Any  # (1, M): times this they are unit rows
+    rounded: Any  # (M, D): unit rows
+
+
+def half_keys(b: Arithmetic, x: Any, unit: Any, half: Any, back: Any, normalize: bool) -> HalfKeys:
+    keys, factor = in_halves(b, x, unit.dtype, half, back, normalize)
+    return HalfKeys(keys, b.xp.matrix_transpose(factor), b.xp.astype(unit, half))
 
 
 def in_halves(b: Arithmetic, x: Any, dtype: Any, half: Any, back: Any, normalize: bool) -> tuple[Any, Any]:

@@ -13,6 +13,7 @@ from .frame import (
     bounded,
     compute_dtype,
     divisor,
+    half_keys,
     in_halves,
     of_temperature,
     off_sphere,
@@ -46,22 +47,20 @@ def solve(
     weight = row_weight(b, options, query, None, cotangent) if wanted else None
     by_row = per_row(weight)
     half = b.half_products(inputs.query, inputs.positive_key)
-    left, right, rounded, row_factor, column_factor = query, key, key, None, None
+    left = row_factor = right = None
     if half is not None:
         left, row_factor = in_halves(b, inputs.query, dtype, half, query_back, options.normalize)
-        right, column_factor = in_halves(b, inputs.positive_key, dtype, half, key_back, options.normalize)
-        column_factor, rounded = xp.matrix_transpose(column_factor), xp.astype(key, half)
+        right = half_keys(b, inputs.positive_key, key, half, key_back, options.normalize)
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
         q, own, w, multiplied, factor = rows
-        z = b.scores(q if half is None else multiplied, right)
-        halves = None if half is None else Halves(factor, column_factor, half)
-        p, total, lse, positive = b.against_others(z, q, own, first_row, within, halves)
+        halves = None if right is None else Halves(multiplied, right.keys, factor, right.factor, half)
+        p, total, lse, positive = b.against_others(q, key, own, first_row, within, halves)
         loss, missed = b.softplus(lse - positive)
         if not wanted:
             return (loss, None), ()
         scale = missed * (w if by_row else weight) / total
-        d_query = b.product(p, rounded) * scale if of_query else None
+        d_query = b.product(p, key if right is None else right.rounded) * scale if of_query else None
         if not of_key:
             return (loss, d_query), ()
         weighted = q * scale if half is None else xp.astype(q * scale, half)
@@ -71,7 +70,7 @@ def solve(
         return (xp.zeros_like(key),) if of_key else ()
 
     block_size = rows_per_block(b, options, b.shape(query)[0], b.shape(key)[0])
-    rows = (query, key, weight if by_row else None, None if half is None else left, row_factor)
+    rows = (query, key, weight if by_row else None, left, row_factor)
     (losses, d_query), sums = b.loop(body, start, rows, block_size)
     loss = reduced(b, options, losses, None)
     found: Gradients = {}

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from .backend import Arithmetic
 from .block import exponentials
 from .forms import LOWEST, exp_minus, log_of, nonzero
-from .frame import bounded, compute_dtype, off_sphere, per_row, reduced, row_weight, rows_per_block, sphere
+from .frame import bounded, compute_dtype, in_halves, off_sphere, per_row, reduced, row_weight, rows_per_block, sphere
 from .problem import Gradients, Inputs, Options
 
 PART = 4  # of the usual rows in a block: it scores B (B + R/2) pairs for the B R/2 that count
@@ -34,6 +34,16 @@ class Rows(NamedTuple):
     views: int
     half: Any  # R // 2
     bounded: bool  # as in `block.Sides`
+    low: Low | None = None
+    low_cyclic: Low | None = None
+
+
+class Low(NamedTuple):
+    """Rows as bfloat16 multiplies them."""
+
+    rows: Any  # (R, D): without rounding
+    factor: Any  # (R, 1): times this they are `Rows.rows`
+    rounded: Any  # (R, D): those
 
 
 class Positives(NamedTuple):
@@ -57,10 +67,26 @@ def doubled(b: Arithmetic, x: Any, half: Any) -> Any:
     return b.xp.concat([x, x[:half, ...]], axis=0)
 
 
-def scored(b: Arithmetic, z: Rows, rows: Any, first_row: Any) -> tuple[Any, Any]:
-    """The rows ahead of a block, (B + R/2, D), and the logits against them, -inf where a pair is not of this visit."""
-    partners = b.take(z.cyclic, first_row, b.size(rows) + z.half)
-    return partners, b.mask_visit(b.scores(rows, partners), b.size(z.rows), z.views)
+def scored(b: Arithmetic, z: Rows, rows: Any, low: tuple[Any, ...], first_row: Any) -> tuple[Any, Any]:
+    """A block's logits against the rows ahead, (B, B + R/2), -inf where a pair is not of this visit; and those rows.
+
+    The rows are those that the products of the gradient multiply.
+    """
+    width = b.size(rows) + z.half
+    if z.low_cyclic is None:
+        partners = b.take(z.cyclic, first_row, width)
+        s = b.scores(rows, partners)
+    else:
+        exact, factor, partners = (b.take(x, first_row, width) for x in z.low_cyclic)
+        s = b.scores(low[0], exact)
+        s *= low[1]
+        s *= b.xp.matrix_transpose(factor)
+    return partners, b.mask_visit(s, b.size(z.rows), z.views)
+
+
+def by_row(z: Rows) -> tuple[Any, ...]:
+    """What a loop cuts into blocks of rows."""
+    return z.rows, *(z.low or ())
 
 
 def negatives(b: Arithmetic, z: Rows, block_size: int) -> Any:
@@ -72,7 +98,7 @@ def negatives(b: Arithmetic, z: Rows, block_size: int) -> Any:
         return (xp.zeros_like(like),) if z.bounded else (xp.full_like(like, LOWEST), xp.zeros_like(like))
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
-        partners, s = scored(b, z, rows[0], first_row)
+        partners, s = scored(b, z, rows[0], rows[1:], first_row)
         width = b.size(partners)
         if z.bounded:
             (total,) = sums or start()
@@ -91,9 +117,9 @@ def negatives(b: Arithmetic, z: Rows, block_size: int) -> Any:
         return (along, xp.sum(b.exp_shifted(s, along), axis=-1, keepdims=True)), sums
 
     if z.bounded:
-        (along,), (total,) = b.loop(body, start, (z.rows,), block_size)
+        (along,), (total,) = b.loop(body, start, by_row(z), block_size)
         return log_of(xp, along + met_twice(b, z, total))
-    (along, found), (largest, total) = b.loop(body, start, (z.rows,), block_size)
+    (along, found), (largest, total) = b.loop(body, start, by_row(z), block_size)
     again = xp.full_like(along, LOWEST)  # the first half was met again at the end
     again = xp.concat([largest[b.size(z.rows) :, ...], again[z.half :, ...]], axis=0)
     found_again = xp.concat([total[b.size(z.rows) :, ...], xp.zeros_like(again[z.half :, ...])], axis=0)
@@ -121,8 +147,8 @@ def gradient(b: Arithmetic, z: Rows, block_size: int, lse: Any, weight: Any) -> 
         return (xp.zeros_like(z.cyclic),)
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
-        a, lse_row, w_row = rows
-        partners, s = scored(b, z, a, first_row)
+        lse_row, w_row, a, *low = rows
+        partners, s = scored(b, z, a, tuple(low), first_row)
         width = b.size(partners)
         lse_column = xp.matrix_transpose(b.take(lse_cyclic, first_row, width))
         w_column = xp.matrix_transpose(b.take(weight_cyclic, first_row, width))
@@ -132,25 +158,37 @@ def gradient(b: Arithmetic, z: Rows, block_size: int, lse: Any, weight: Any) -> 
             g = b.exp_shifted(s, lse_column, w_column, keep=True)
             g += b.exp_shifted(s, lse_row, w_row)
         (total,) = sums or start()
+        if low:
+            g, a = xp.astype(g, partners.dtype), low[2]
         part = b.add_product(b.take(total, first_row, width), xp.matrix_transpose(g), a)
-        return (xp.matmul(g, partners),), (b.put(total, first_row, part),)
+        return (b.product(g, partners),), (b.put(total, first_row, part),)
 
-    (ahead,), (behind,) = b.loop(body, start, (z.rows, lse, weight), block_size)
+    (ahead,), (behind,) = b.loop(body, start, (lse, weight, *by_row(z)), block_size)
     return ahead + met_twice(b, z, behind)
 
 
 def whole(b: Arithmetic, z: Rows) -> tuple[Any, Callable[[Any], Any]]:
     """`negatives`, and `gradient` as a function of the weights, of few rows: two products of all rows at once."""
     xp, samples = b.xp, b.size(z.rows) // z.views
-    s = b.mask_samples(b.scores(z.rows, z.rows), samples, z.views)
+    rows = z.rows
+    if z.low is None:
+        s = b.scores(rows, rows)
+    else:
+        exact, factor, rows = z.low
+        s = b.scores(exact, exact)
+        s *= factor
+        s *= xp.matrix_transpose(factor)
+    s = b.mask_samples(s, samples, z.views)
     ((e,),), (total,), (lse,) = exponentials(b, [s], (1.0,), True, z.rows[:, :1], z.bounded)
 
     def gradient(weight: Any) -> Any:
         scale = weight / total
         if z.bounded:
-            return xp.matmul(b.times_sum(e, scale, xp.matrix_transpose(scale)), z.rows)
-        p = e * scale
-        return xp.matmul(p + xp.matrix_transpose(p), z.rows)
+            g = b.times_sum(e, scale, xp.matrix_transpose(scale))
+        else:
+            p = e * scale
+            g = p + xp.matrix_transpose(p)
+        return b.product(g if z.low is None else xp.astype(g, rows.dtype), rows)
 
     return lse, gradient
 
@@ -196,7 +234,14 @@ def solve(
     block_size = rows_per_block(b, options, rows, rows, PART)
     half = b.size(a) // 2
     at_once = rows is not None and rows <= block_size
-    z = Rows(a, a if at_once else doubled(b, a, half), options.views, half, bounded(options, inputs.temperature))
+    low = low_cyclic = None
+    dtype_of_halves = b.half_products(inputs.query)
+    if dtype_of_halves is not None:
+        exact, factor = in_halves(b, inputs.query, dtype, dtype_of_halves, back, options.normalize)
+        low = Low(exact, factor, xp.astype(a, dtype_of_halves))
+        low_cyclic = None if at_once else Low(*(doubled(b, x, half) for x in low))
+    cyclic = a if at_once else doubled(b, a, half)
+    z = Rows(a, cyclic, options.views, half, bounded(options, inputs.temperature), low, low_cyclic)
     p = positives(b, z)
     if at_once:
         lse, pull = whole(b, z)

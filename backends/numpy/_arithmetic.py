@@ -15,7 +15,7 @@ from infonce.backend import Arithmetic, Body, Halves
 SAFE = 1e-30  # squares of norms between this and its inverse: none that matters left float32's range
 
 
-@functools.cache
+@functools.lru_cache(maxsize=None, typed=True)  # dtypes of two libraries may hash alike and refuse to be compared
 def name_of(dtype: Any) -> str:
     return str(dtype).rpartition(".")[2]
 
@@ -109,8 +109,9 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         return x
 
     def against_others(
-        self, z: Any, rows: Any, keys: Any, first_row: int, bounded: bool, halves: Halves | None = None
+        self, rows: Any, keys: Any, own: Any, first_row: int, bounded: bool, halves: Halves | None = None
     ) -> tuple[Any, Any, Any, Any]:
+        z = self.scores(rows, keys)
         own = own_entries(z, first_row)
         positive = own.copy()[:, None]
         own[...] = -math.inf

@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 
 from infonce.backend import ON_CPU, ON_GPU, Arithmetic, Blocks, Body, Halves
 
-from . import _kernel, _namespace
+from . import _kernel, _kernel_rows, _namespace
 from ._small import SAFE, weight_norm, weight_norm_backward
 
 NAMES = {getattr(torch, name): name for name in ("float16", "bfloat16", "float32", "float64")}
@@ -27,6 +27,14 @@ class Normed(NamedTuple):
     length: Tensor  # (rows, 1): what they were made to have
     norm: Tensor
     over: Any  # what they were divided by then, or None
+
+
+class OnGPU(NamedTuple):
+    """The same, of the kernels: as `Arithmetic.unit_rows` returns it, but that the unit rows are divided already."""
+
+    unit: Tensor
+    norm: tuple[Tensor, Tensor]  # length and scale
+    over: float | None
 
 
 class TorchArithmetic(Arithmetic):
@@ -117,27 +125,26 @@ class TorchArithmetic(Arithmetic):
         return x
 
     def against_others(
-        self, z: Tensor, rows: Tensor, keys: Tensor, first_row: int, bounded: bool, halves: Halves | None = None
+        self, rows: Tensor, keys: Tensor, own: Tensor, first_row: int, bounded: bool, halves: Halves | None = None
     ) -> Any:
         if not self.in_place:
-            return super().against_others(z, rows, keys, first_row, bounded, halves)
-        if _kernel.available(z.device) and z.dtype == torch.float32:
-            out = None if halves is None else torch.empty_like(z, dtype=halves.dtype)
-            row, column = (None, None) if halves is None else (halves.row_factor, halves.column_factor)
-            p, total, largest, positive = _kernel.softmax_block(z, row, column, first_row, bounded, out)
-            return p, total, total.log().add_(largest), positive
+            return super().against_others(rows, keys, own, first_row, bounded, halves)
+        if self._has_kernels(rows):
+            return _kernel.against_others(self.scores, rows, keys, first_row, bounded, halves)
+        z = self.scores(rows, keys) if halves is None else self.scores(halves.rows, halves.keys)
         if halves is not None:
             z.mul_(halves.row_factor).mul_(halves.column_factor)
-        own = z.diagonal(first_row).unsqueeze_(1)
-        positive = own.clone()
-        own.fill_(-math.inf)
-        largest = None if bounded else z.amax(1, True)
-        z = (z if largest is None else z.sub_(largest)).exp_()
+        entries = z.diagonal(first_row).unsqueeze_(1)
+        positive = entries.clone()
+        entries.fill_(-math.inf)
+        largest = positive.new_zeros(()) if bounded else z.amax(1, True)
+        z = (z if bounded else z.sub_(largest)).exp_()
         total = z.sum(1, True)
-        own.copy_(total).neg_()
-        lse = total.log()
-        z = z if halves is None else z.to(halves.dtype)
-        return z, total, lse if largest is None else lse.add_(largest), positive
+        entries.copy_(total).neg_()
+        return (z if halves is None else z.to(halves.dtype)), total, total.log().add_(largest), positive
+
+    def _has_kernels(self, x: Tensor) -> bool:
+        return self.in_place and x.dtype == torch.float32 and _kernel.available(x.device)
 
     def put(self, x: Tensor, first_row: int, rows: Tensor) -> Tensor:
         if not self.in_place:
@@ -183,6 +190,10 @@ class TorchArithmetic(Arithmetic):
         return block.diagonal(first_row).clone().unsqueeze_(1)
 
     def unit_rows(self, x: Tensor, over: Any = None) -> tuple[Tensor, Any]:
+        if x.numel() > 0 and (over is None or isinstance(over, float)) and self._has_kernels(x):
+            flat = x.reshape(-1, x.shape[-1]).contiguous()
+            unit, *norm = _kernel_rows.unit_rows(flat, 1.0 if over is None else over)
+            return unit.view(x.shape), OnGPU(unit, (norm[0], norm[1]), over)
         # On the CPU a look at the norms waits for nothing: unless one is extreme, its squares were in range.
         if not self.in_place or x.device.type != "cpu" or x.numel() == 0:
             return super().unit_rows(x, over)
@@ -197,6 +208,10 @@ class TorchArithmetic(Arithmetic):
         return (unit if rest is None else unit / rest), Normed(flat, length, norm, rest)
 
     def through_unit_rows(self, gradient: Tensor, back: Any) -> Any:
+        if isinstance(back, OnGPU):
+            over = 1.0 if back.over is None else back.over
+            flat = gradient.reshape(back.unit.shape)
+            return _kernel_rows.through_unit_rows(flat, back.unit, *back.norm, over).view(gradient.shape)
         if not isinstance(back, Normed):
             return super().through_unit_rows(gradient, back)
         rows, length, norm, over = back

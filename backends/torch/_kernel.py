@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from infonce.backend import Halves
 from infonce.forms import LOWEST
+
+from ._kernel_products import exp_scores
 
 NARROWEST, WIDEST = 128, 4096  # columns that a program takes at a time
 COLUMNS_PER_WARP = 512  # 16 in each thread: four loads of 16 bytes in flight
@@ -76,3 +80,25 @@ def softmax_block(
             enable_fp_fusion=False,  # else z - m is not 0 at the maximum, and differs between the passes
         )
     return p, total, m, positive
+
+
+def against_others(
+    scores: Callable[[Tensor, Tensor], Tensor],
+    rows: Tensor,
+    keys: Tensor,
+    first_row: int,
+    bounded: bool,
+    halves: Halves | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`Arithmetic.against_others` by the kernels; `scores` multiplies."""
+    if halves is None:
+        p, total, largest, positive = softmax_block(scores(rows, keys), None, None, first_row, bounded, None)
+        return p, total, total.log().add_(largest), positive
+    # Of other sizes loads and stores of 16 bytes are not aligned.
+    if bounded and halves.rows.shape[1] % 16 == 0 and len(halves.keys) % 16 == 0:
+        p, total, positive = exp_scores(*halves[:4], first_row)
+        return p, total, total.log(), positive
+    z = scores(halves.rows, halves.keys)
+    out = torch.empty_like(z, dtype=halves.dtype)
+    p, total, largest, positive = softmax_block(z, halves.row_factor, halves.column_factor, first_row, bounded, out)
+    return p, total, total.log().add_(largest), positive

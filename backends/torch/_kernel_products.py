@@ -20,7 +20,7 @@ class Tiles(NamedTuple):
 
 
 # Two programs share a multiprocessor: while one takes exponentials, the other multiplies.
-TILES = Tiles(rows=128, columns=128, depth=64, group=8, warps=4, stages=3)
+TILES = Tiles(rows=128, columns=128, depth=64, group=32, warps=4, stages=3)
 
 
 def exp_scores(
