@@ -42,7 +42,7 @@ test: install
 # The full form writes docs/benchmarks and renews the table and the picture; the quick one writes build/benchmarks.
 FORM ?= --quick
 bench: install
-	for script in speed nt_xent memory block_size use; do $(BIN)/python benchmarks/$$script.py $(FORM) || exit 1; done
+	for script in speed nt_xent options memory block_size use; do $(BIN)/python benchmarks/$$script.py $(FORM) || exit 1; done
 ifeq ($(FORM),)
 	$(BIN)/python benchmarks/table.py
 	$(BIN)/python benchmarks/picture.py

@@ -8,7 +8,7 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,8 +32,8 @@ class Contenders(Protocol):
 
     def ours(self, case: Case, block_size: int | None = None) -> Any: ...
 
-    def timed(self, case: Case, losses: Mapping[str, Any]) -> dict[str, Call]:
-        """The calls that compute these losses with their gradients."""
+    def timed(self, case: Case, losses: Mapping[str, Any], *, constants: Iterable[Any] = ()) -> dict[str, Call]:
+        """The calls that compute these losses with their gradients; `constants` come after a loss's other arguments."""
         ...
 
 

@@ -42,7 +42,7 @@ def rows_of(path: Path, columns: list[str]) -> list[dict[str, str]]:
     return rows
 
 
-@pytest.mark.parametrize("script", ["speed", "nt_xent", "block_size"])
+@pytest.mark.parametrize("script", ["speed", "nt_xent", "block_size", "options"])
 def test_ratios_are_written_for_every_framework(script: str, tmp_path: Path) -> None:
     run(f"{script}.py", tmp_path, "--tiny")
     rows = rows_of(tmp_path / f"{script}.csv", RATIO)

@@ -31,8 +31,8 @@ def calls(case: Case, mode: str) -> dict[str, Call]:
     }
 
 
-def timed(case: Case, losses: Mapping[str, Loss]) -> dict[str, Call]:
-    inputs = arrays(case.inputs())
+def timed(case: Case, losses: Mapping[str, Loss], constants: Iterable[Any] = ()) -> dict[str, Call]:
+    inputs = [*arrays(case.inputs()), *map(jnp.asarray, constants)]
     return {name: Jitted(value_and_gradient(case, loss), inputs) for name, loss in losses.items()}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,10 @@ def calls(case: Case, mode: str) -> dict[str, Call]:
     return timed(case, losses) | {name: products(case, block, *sides) for name, block in rows_of_products(case).items()}
 
 
-def timed(case: Case, losses: Mapping[str, ValueAndGradient]) -> dict[str, Call]:
-    inputs = case.inputs()
+def timed(
+    case: Case, losses: Mapping[str, ValueAndGradient], constants: Iterable[NDArray[Any]] = ()
+) -> dict[str, Call]:
+    inputs = [*case.inputs(), *constants]
     return {name: functools.partial(compute, *inputs) for name, compute in losses.items()}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -28,8 +28,10 @@ def calls(case: Case, mode: str) -> dict[str, Call]:
     }
 
 
-def timed(case: Case, losses: Mapping[str, Loss], mode: str = MODES[0]) -> dict[str, Call]:
-    inputs = [tf.constant(x) for x in case.inputs()]
+def timed(
+    case: Case, losses: Mapping[str, Loss], mode: str = MODES[0], constants: Iterable[Any] = ()
+) -> dict[str, Call]:
+    inputs = [tf.constant(x) for x in (*case.inputs(), *constants)]
     return {name: Graph(value_and_gradient(case, loss), inputs, mode) for name, loss in losses.items()}
 
 

@@ -45,8 +45,8 @@ def calls(case: Case, mode: str) -> dict[str, Call]:
     }
 
 
-def timed(case: Case, losses: Mapping[str, Loss]) -> dict[str, Call]:
-    inputs = tensors(case.inputs())
+def timed(case: Case, losses: Mapping[str, Loss], constants: Iterable[Any] = ()) -> dict[str, Call]:
+    inputs = [*tensors(case.inputs()), *map(torch.from_numpy, constants)]
     return {name: value_and_gradient(case, loss, inputs) for name, loss in losses.items()}
 
 
