@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -179,6 +180,36 @@ def test_table_holds_time_ratios_and_memory(module: Callable[[str], Any], tmp_pa
     assert "| one direction | 32 | 128 | 12.3 ms · 0.75 · 1.50 | - | - | - |" in lines
     assert "| one direction | 4,096 | 128 | - | - | 25 MB (1.2 GB) | - |" in lines
     assert lines[-1] == "2020-01-01; a device; numpy 2, python 3."
+
+
+def test_table_of_errors_holds_the_worst_of_each_option(module: Callable[[str], Any], tmp_path: Path) -> None:
+    from infonce import conformance
+    from infonce.conformance.cases import all_cases
+    from infonce.conformance.report import write_json
+
+    names = ("options/alone/decoupled/paired", "options/alone/mask-row/paired", "options/alone/bias-row/paired")
+    cases = [case for case in all_cases() if case.name in names]
+    assert len(cases) == len(names)
+    report = conformance.run(cases=cases, variants=["numpy", "numpy:readonly", "torch"])
+    write_json(report, tmp_path / "report.json")
+    errors, results = module("errors"), [(line, result) for line in report.lines for result in line.results]
+
+    def worst(case: str, framework: str, dtype: str) -> str:
+        found = [
+            result.outcome.error
+            for line, result in results
+            if case in result.case and line.variant.partition(":")[0] == framework and line.dtype == dtype
+        ]
+        return f"{max(found):.2g}"
+
+    lines = errors.table([json.loads((tmp_path / "report.json").read_text())]).splitlines()
+    assert lines[0] == "| loss or option | NumPy | PyTorch |"
+    for option, case in {"info_nce": "", "decoupled": "decoupled", "mask": "mask-row", "bias": "bias-row"}.items():
+        cells = [f"{worst(case, name, 'float64')} · {worst(case, name, 'float32')} · -" for name in FRAMEWORKS[:2]]
+        assert f"| {option} | {' | '.join(cells)} |" in lines
+    once = errors.put_in(f"a\n\n{errors.BEFORE}\n", "T")
+    assert once == f"a\n\n{errors.HEADING}\n\n{errors.BEGIN}\nT\n{errors.END}\n\n{errors.BEFORE}\n"
+    assert errors.put_in(once.replace("\nT\n", "\nold\n"), "T") == once
 
 
 def test_markers_go_to_the_end_of_the_section_on_speed(module: Callable[[str], Any]) -> None:

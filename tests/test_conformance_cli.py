@@ -86,6 +86,7 @@ def test_json_and_junit_hold_every_failure(tmp_path: Path) -> None:
     assert report["groups"] == {"agreement": {"cases": 2, "passed": 1}}
     (line,) = report["lines"]
     assert (line["variant"], line["cases"], line["passed"], line["error"]) == ("numpy", 2, 1, 3.25)
+    assert line["errors"] == {"info_nce": 3.25}
     (failure,) = line["failures"]
     assert failure["case"] == BAD.name
     assert failure["messages"] == list(BAD.judge(None).messages)  # type: ignore[arg-type]

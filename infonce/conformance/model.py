@@ -70,6 +70,14 @@ class Program:
         return (self.rows, self.views) if self.loss == "sup_con" and self.views else (self.rows,)
 
     @property
+    def given(self) -> tuple[str, ...]:
+        """The loss, and by name what changes its formula."""
+        plain = ("reduction", "negative_mode", "in_batch", "block_size")
+        options = [name for name, value in self.options if name not in plain and value is not (name == "normalize")]
+        by_row = ["temperature by row"] if self.temperature == "rows" else []
+        return (self.loss, *options, *(name for name, _ in self.optional), *by_row)
+
+    @property
     def by_row(self) -> bool:
         return self.keywords.get("reduction") == "none"
 

@@ -75,7 +75,8 @@ class Job:
         except Exception as error:
             outcome = Outcome(math.inf, (f"raised {type(error).__name__}: {_gist(error)}",))
         repeat = command(self.target, self.variant.name, self.device, self.dtype, case.name)
-        return Result(case.name, case.group, outcome, repeat)
+        given = dict.fromkeys(name for program in case.programs for name in program.given)
+        return Result(case.name, case.group, outcome, repeat, tuple(given))
 
     @cached_property
     def _subject(self) -> BoundSubject:

@@ -23,12 +23,13 @@ SHOWN = 3  # failures printed for each line; the files hold all
 
 @dataclass(frozen=True)
 class Result:
-    """A case's name and group, what became of it, and the command that repeats it."""
+    """A case's name and group, what became of it, the command that repeats it, and what it judges."""
 
     case: str
     group: str
     outcome: Outcome
     command: str
+    given: tuple[str, ...] = ()  # the losses and options that the case is about
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,15 @@ class Line:
     def error(self) -> float:
         """The worst error in units of the tolerance."""
         return max((result.outcome.error for result in self.results), default=0.0)
+
+    @property
+    def by_option(self) -> dict[str, float]:
+        """The worst error of each loss and option."""
+        found: dict[str, float] = {}
+        for result in self.results:
+            for name in result.given:
+                found[name] = max(found.get(name, 0.0), result.outcome.error)
+        return found
 
     def __str__(self) -> str:
         passed = len(self.results) - len(self.failures)
@@ -171,6 +181,7 @@ def _json(report: Report) -> dict[str, Any]:
                 "cases": len(line.results),
                 "passed": len(line.results) - len(line.failures),
                 "error": _finite(line.error),
+                "errors": {name: _finite(error) for name, error in line.by_option.items()},
                 "seconds": round(line.seconds, 3),
                 "failures": [
                     {
