@@ -6,6 +6,7 @@ import itertools
 import math
 import tracemalloc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -225,6 +226,45 @@ def test_streamed_infonce_of_gaussians_in_batch(information: float, want: float)
     assert abs(estimates.mean() - want) < 3 * spread / math.sqrt(len(estimates))
     # The standard error is the one of independent rows; those of a batch share their keys, and are nearly that.
     assert np.mean([x.standard_error for x in found]) == pytest.approx(spread, rel=0.15)
+
+
+PAGE = Path(__file__).parents[1] / "docs" / "mutual_information.md"
+INFORMATIONS = (2, 4, 6, 8, 10)
+
+
+def rows_of_page(first: str) -> dict[float, list[str]]:
+    """The lines of the table whose heading begins so, by their first cell."""
+    _, *lines = PAGE.read_text().partition(f"| {first} |")[2].partition("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
+    return {float(row[0]): row[1:] for row in cells}
+
+
+def evaluations(count: int, information: float, alpha: float, batches: int) -> list[MutualInformation[Any]]:
+    rng = np.random.default_rng(4)
+    options: dict[str, Any] = {"temperature": 1.0, "normalize": False, "alpha": alpha}
+    return [mutual_information(*gaussian_embeddings(rng, count, 20, information), **options) for _ in range(batches)]
+
+
+@pytest.mark.parametrize("place", range(5))
+@pytest.mark.parametrize(("count", "batches"), [(64, 400), (256, 60), (1024, 15)])
+def test_ceiling_moves_as_the_page_says(count: int, batches: int, place: int) -> None:
+    ceiling, *cells = rows_of_page("N | ceiling")[count]
+    assert ceiling == f"{math.log(count):.3f}"
+    assert len(cells) == len(INFORMATIONS)
+    want, bold = float(cells[place].strip("*")), cells[place].startswith("**")
+    found = np.asarray([x.estimate for x in evaluations(count, INFORMATIONS[place], 1.0, batches)])
+    assert abs(found.mean() - want) < 3 * found.std(ddof=1) / math.sqrt(batches) + 0.002  # the page's own error
+    assert bold == (want > math.log(count) - 0.5)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.5, 0.1, 0.01, 0.0])
+def test_alpha_trades_the_ceiling_for_variance_as_the_page_says(alpha: float) -> None:
+    for cell, information in zip(rows_of_page("alpha | I = 2")[alpha], INFORMATIONS, strict=True):
+        want, spread = map(float, cell.split("±"))
+        found = np.asarray([x.estimate for x in evaluations(1024, information, alpha, 15)])
+        assert abs(found.mean() - want) < 3 * spread / math.sqrt(15) + 0.01
+        if alpha > 0:  # the spread of NWJ is ruled by rare batches
+            assert found.std(ddof=1) == pytest.approx(spread, rel=0.6)
 
 
 @pytest.mark.parametrize("alpha", [0.5, 0.01, 0.0])
