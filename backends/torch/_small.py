@@ -9,6 +9,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.linalg import vecdot, vector_norm
 from torch.nn.functional import softplus
 
 from infonce import plain
@@ -19,9 +20,6 @@ from infonce.problem import Inputs, Options
 SAFE = 1e-15  # norms between this and its inverse: no square that matters left float32's range
 WANTED = {(): (False, False), ("query",): (True, False), ("positive_key",): (False, True)}
 WANTED["query", "positive_key"] = (True, True)
-# Rows times given lengths over their norms, and the way back, in one operation each.
-weight_norm = torch._weight_norm_interface
-weight_norm_backward = torch.ops.aten._weight_norm_interface_backward.default
 
 
 def applies(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> bool:
@@ -40,12 +38,12 @@ def solve(options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Te
     """The loss, and the gradients of `wanted`; None where a row's norm is extreme."""
     query, key, t = inputs.query, inputs.positive_key, inputs.temperature
     rows = query.shape[0]
-    length = query.new_ones((rows, 1))
-    (q, q_norm), (k, k_norm) = weight_norm(query, length), weight_norm(key, length)
+    q_norm, k_norm = vector_norm(query, 2, 1, True), vector_norm(key, 2, 1, True)
     for norm in (q_norm, k_norm):
         smallest, largest = norm.aminmax()
         if not (smallest.item() > SAFE and largest.item() < 1 / SAFE):
             return None
+    q, k = query / q_norm, key / k_norm
     z = torch.mm(q, k.t()).mul_(1 / t)
     own = z.diagonal()
     positive = own.clone()
@@ -62,7 +60,12 @@ def solve(options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Te
     own.copy_(total).neg_()
     gradients = []
     if of_query:
-        gradients.append(weight_norm_backward(torch.mm(z, k).mul_(scale), query, length, q_norm, 0)[0])
+        gradients.append(through_unit_rows(torch.mm(z, k).mul_(scale), q, q_norm))
     if of_key:
-        gradients.append(weight_norm_backward(torch.mm(z.t(), q.mul_(scale)), key, length, k_norm, 0)[0])
+        gradients.append(through_unit_rows(torch.mm(z.t(), q.mul_(scale)), k, k_norm))
     return loss, *gradients
+
+
+def through_unit_rows(gradient: Tensor, unit: Tensor, norm: Tensor) -> Tensor:
+    """`infonce.rows.through_unit_rows` in place."""
+    return gradient.addcmul_(unit, vecdot(unit, gradient).unsqueeze_(1), value=-1).div_(norm)
