@@ -10,6 +10,7 @@ FRAMEWORKS := numpy,array_api_strict,torch,jax,tensorflow
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH_CPU := $(shell sed -n 's/^torch==.*/&+cpu/p' constraints.txt)
+TRITON := $(shell sed -n 's/^triton==.*/&/p' constraints.txt)
 # Tests run one process per core, so each process gets one thread.
 ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 
@@ -29,6 +30,10 @@ ifeq ($(shell uname -s),Linux)
 	       && $(BIN)/uv pip install --python $(BIN)/python --no-deps --torch-backend cpu "$(TORCH_CPU)"; }
 endif
 	$(PIP) install --quiet --constraint constraints.txt --editable ".[dev]"
+ifeq ($(shell uname -sm),Linux x86_64)
+	@# Not into the environment: in one process with TensorFlow its compiler crashes.
+	$(PIP) install --quiet --no-deps --target .venv/triton "$(TRITON)"
+endif
 	touch $@
 
 conformance: install

@@ -5,7 +5,7 @@ python benchmarks/table.py
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import _results
@@ -26,6 +26,7 @@ TIMES = [
 PEAKS = [f"{kind} {n} 128" for kind in ("one", "symmetric", "nt_xent") for n in (4096, 32768, 65536)]
 
 Rows = Sequence[dict[str, str]]
+Cell = Callable[[Rows], str]
 
 
 def section(folder: Path) -> str:
@@ -45,21 +46,50 @@ def section(folder: Path) -> str:
         parts += [legend, table(PEAKS, peaks, peak_cell)]
     if parts:
         parts.append(origin([*times, *peaks]))
+    gpu = _results.read(folder / "gpu.csv")
+    if gpu:
+        legend = (
+            "On a GPU, value and gradient: time, its ratio to the plain formula where that fits, and to the matrix "
+            "products alone at the same precision:"
+        )
+        parts += [legend, gpu_table(gpu), origin(gpu)]
     return "\n\n".join(parts)
 
 
-def table(cases: Iterable[str], rows: Rows, cell: object) -> str:
+def table(cases: Iterable[str], rows: Rows, cell: Cell) -> str:
     """A line for each measured case, a column for each framework."""
-    assert callable(cell)
-    lines = [["loss", "N", "D", *(NAMES[name] for name in FRAMEWORKS)], ["---", "---:", "---:", *["---"] * 4]]
+    lines = [head([NAMES[name] for name in FRAMEWORKS])]
     for text in cases:
         of_case = [row for row in rows if row["case"] == text]
         if of_case:
-            case = Case.parse(text)
-            n = f"{case.n:,}" + (f" x {case.m:,}" if case.m != case.n else "")
             cells = [cell([row for row in of_case if row["framework"] == name]) for name in FRAMEWORKS]
-            lines.append([KINDS[case.kind][0], n, str(case.d), *cells])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+            lines.append(line(text, cells))
+    return "\n".join(lines)
+
+
+def gpu_table(rows: Rows) -> str:
+    """A line for each case, a column for each framework and precision: "one 8192 256 bfloat16" is a case there."""
+    columns = list(dict.fromkeys((row["framework"], row["case"].rpartition(" ")[2]) for row in rows))
+    lines = [head([f"{NAMES[framework]} {precision}" for framework, precision in columns])]
+    for text in dict.fromkeys(row["case"].rpartition(" ")[0] for row in rows):
+        of_case = [row for row in rows if row["case"].rpartition(" ")[0] == text]
+        cells = [
+            time_cell([row for row in of_case if (row["framework"], row["case"].rpartition(" ")[2]) == column])
+            for column in columns
+        ]
+        lines.append(line(text, cells))
+    return "\n".join(lines)
+
+
+def head(columns: Sequence[str]) -> str:
+    names, rules = ["loss", "N", "D", *columns], ["---", "---:", "---:", *["---"] * len(columns)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (names, rules))
+
+
+def line(text: str, cells: Sequence[str]) -> str:
+    case = Case.parse(text)
+    n = f"{case.n:,}" + (f" x {case.m:,}" if case.m != case.n else "")
+    return f"| {' | '.join([KINDS[case.kind][0], n, str(case.d), *cells])} |"
 
 
 def time_cell(rows: Rows) -> str:

@@ -180,6 +180,12 @@ def test_table_holds_time_ratios_and_memory(module: Callable[[str], Any], tmp_pa
     assert "| one direction | 32 | 128 | 12.3 ms · 0.75 · 1.50 | - | - | - |" in lines
     assert "| one direction | 4,096 | 128 | - | - | 25 MB (1.2 GB) | - |" in lines
     assert lines[-1] == "2020-01-01; a device; numpy 2, python 3."
+    gpu = [("bfloat16", "plain formula", 0.5), ("bfloat16", "products, in blocks", 1.25), ("tf32", "products", 2.0)]
+    ratios = [results.Ratio(*at, "gpu", f"one 8192 256 {p}", "torch", 2.0, *x, 0.0, 9.0) for p, *x in gpu]
+    results.write(tmp_path / "gpu.csv", results.Ratio, ratios)
+    lines = table.section(tmp_path).splitlines()
+    assert "| loss | N | D | PyTorch bfloat16 | PyTorch tf32 |" in lines
+    assert "| one direction | 8,192 | 256 | 2 ms · 0.50 · 1.25 | 2 ms · - · 2.00 |" in lines
 
 
 def test_table_of_errors_holds_the_worst_of_each_option(module: Callable[[str], Any], tmp_path: Path) -> None:

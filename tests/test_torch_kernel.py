@@ -1,14 +1,11 @@
 """The Triton kernel, run by Triton's interpreter on the CPU, against the formulas in float64.
 
-Triton looks once, when it is imported, at whether to interpret: this file run as a program checks all cases.
-With NumPy 2.4 its interpreter needs Triton 3.7; GPUs do with less.
+This module run as a program checks all cases. With NumPy 2.4 the interpreter needs Triton 3.7; GPUs do with less.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import platform
 import subprocess
 import sys
 from typing import Any, NamedTuple
@@ -19,7 +16,8 @@ import torch
 
 from infonce.torch._kernel import NARROWEST, WIDEST, available, softmax_block
 
-HERE = sys.platform == "linux" and platform.machine() == "x86_64"  # where the extra "test" brings Triton
+from ._interpreted import interpreted, needs_triton
+
 pytestmark = pytest.mark.xdist_group("torch_kernel")  # one worker takes them all: the cases run once
 LOWEST = np.float32(-8.5e37)
 GUARD = 7.0  # in the rows around those at hand
@@ -139,20 +137,14 @@ def differences(case: Case) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def interpreted() -> dict[str, list[str]]:
-    settings = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", __file__], env=settings, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, list[str]] = json.loads(done.stdout)
-    return found
+def wrong() -> dict[str, list[str]]:
+    return interpreted(__name__)
 
 
-@pytest.mark.skipif(not HERE, reason="no Triton for this platform")
+@needs_triton
 @pytest.mark.parametrize("name", CASES)
-def test_kernel_is_the_formula(name: str, interpreted: dict[str, list[str]]) -> None:
-    assert interpreted[name] == []
+def test_kernel_is_the_formula(name: str, wrong: dict[str, list[str]]) -> None:
+    assert wrong[name] == []
 
 
 def test_kernel_needs_a_gpu_and_triton() -> None:

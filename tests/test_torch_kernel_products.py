@@ -1,14 +1,11 @@
 """The Triton kernel of products and exponentials, run by Triton's interpreter, against the formulas in float64.
 
-See `test_torch_kernel.py`: this file run as a program checks all cases.
+See `test_torch_kernel.py`: this module run as a program checks all cases.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import subprocess
 import sys
 from typing import Any, NamedTuple
 
@@ -19,7 +16,8 @@ import torch
 from infonce.torch import _kernel_products
 from infonce.torch._kernel_products import TILES, Tiles, exp_scores
 
-HERE = sys.platform == "linux" and platform.machine() == "x86_64"  # where the extra "test" brings Triton
+from ._interpreted import interpreted, needs_triton
+
 pytestmark = pytest.mark.xdist_group("torch_kernel_products")  # one worker takes them all: the cases run once
 SMALL = Tiles(rows=16, columns=32, depth=16, group=2, warps=1, stages=2)
 OUTSIDE = 1e4  # in the rows and columns around those at hand
@@ -139,20 +137,14 @@ def differences(case: Case) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def interpreted() -> dict[str, list[str]]:
-    settings = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", __file__], env=settings, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, list[str]] = json.loads(done.stdout)
-    return found
+def wrong() -> dict[str, list[str]]:
+    return interpreted(__name__)
 
 
-@pytest.mark.skipif(not HERE, reason="no Triton for this platform")
+@needs_triton
 @pytest.mark.parametrize("name", CASES)
-def test_product_kernel_is_the_formula(name: str, interpreted: dict[str, list[str]]) -> None:
-    assert interpreted[name] == []
+def test_product_kernel_is_the_formula(name: str, wrong: dict[str, list[str]]) -> None:
+    assert wrong[name] == []
 
 
 @pytest.mark.parametrize("first_row", [-1, 4])

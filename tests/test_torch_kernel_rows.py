@@ -1,15 +1,12 @@
 """The Triton kernels of unit rows and the way back, run by Triton's interpreter, against the formulas in float64.
 
-See `test_torch_kernel.py`: this file run as a program checks all cases.
+See `test_torch_kernel.py`: this module run as a program checks all cases.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import platform
-import subprocess
 import sys
 from typing import Any, NamedTuple
 
@@ -19,7 +16,8 @@ import torch
 
 from infonce.torch._kernel_rows import ENTRIES, NARROWEST, through_unit_rows, unit_rows
 
-HERE = sys.platform == "linux" and platform.machine() == "x86_64"  # where the extra "test" brings Triton
+from ._interpreted import interpreted, needs_triton
+
 pytestmark = pytest.mark.xdist_group("torch_kernel_rows")  # one worker takes them all: the cases run once
 # Of the entries of a row and of its gradient, so that neither unit rows nor |g| / |x| leave float32's range.
 SIZES = [(1.0, 1.0), (1e20, 1.0), (0.0, 1e20), (3e38, 1e9), (1e-25, 1.0), (1e-40, 1e-6), (1e12, 1.0), (1e-12, 1.0)]
@@ -114,20 +112,14 @@ def differences(case: Case) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def interpreted() -> dict[str, list[str]]:
-    settings = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", __file__], env=settings, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, list[str]] = json.loads(done.stdout)
-    return found
+def wrong() -> dict[str, list[str]]:
+    return interpreted(__name__)
 
 
-@pytest.mark.skipif(not HERE, reason="no Triton for this platform")
+@needs_triton
 @pytest.mark.parametrize("name", CASES)
-def test_row_kernels_are_the_formulas(name: str, interpreted: dict[str, list[str]]) -> None:
-    assert interpreted[name] == []
+def test_row_kernels_are_the_formulas(name: str, wrong: dict[str, list[str]]) -> None:
+    assert wrong[name] == []
 
 
 if __name__ == "__main__":
