@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import os
+import shutil
 from collections.abc import Callable
 
 import torch
@@ -20,8 +22,9 @@ COLUMNS_PER_WARP = 512  # 16 in each thread: four loads of 16 bytes in flight
 
 @functools.cache
 def available(device: torch.device) -> bool:
-    """Whether `softmax_block` runs on this device: Triton is installed, and supports it."""
-    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
+    """Whether the kernels run on this device: Triton and the C compiler it needs are here, and it supports the device."""
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    if device.type != "cuda" or importlib.util.find_spec("triton") is None or compiler is None:
         return False
     return torch.cuda.get_device_capability(device) >= (8, 0)
 
