@@ -22,7 +22,7 @@ COLUMNS_PER_WARP = 512  # 16 in each thread: four loads of 16 bytes in flight
 
 @functools.cache
 def available(device: torch.device) -> bool:
-    """Whether the kernels run on this device: Triton and the C compiler it needs are here, and it supports the device."""
+    """Whether the kernels run on this device: it is one of Triton's, and Triton and its C compiler are here."""
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
     if device.type != "cuda" or importlib.util.find_spec("triton") is None or compiler is None:
         return False
