@@ -104,6 +104,7 @@ def sides_of(b: Arithmetic, options: Options, inputs: Inputs) -> tuple[Sides, di
         may_lack=(
             ids is not None
             or mask is not None
+            or bias is not None  # of -inf
             or (not explicit and (not options.in_batch or b.shape(positive)[0] in (None, 0, 1)))
         ),
         bounded=bounded(options, inputs.temperature) and bias is None and not options.counts,

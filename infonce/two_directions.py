@@ -6,6 +6,7 @@ without bias.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from . import forms
@@ -76,9 +77,11 @@ def statistics(b: Arithmetic, options: Options, sides: Sides, block_size: int) -
 
 def key_logits(b: Arithmetic, sides: Sides, block: Block) -> tuple[Any, Any]:
     """The batch's logits of a block, and the positives', in the key-to-query direction."""
-    z = block.scores[0]
+    xp, z = b.xp, block.scores[0]
     if per_row(sides.temperature):
-        z = z * (block.sides.temperature / b.xp.matrix_transpose(sides.temperature))
+        # -inf stays out of the product: second derivatives would take 0 * inf for the ratio's.
+        ratio = block.sides.temperature / xp.matrix_transpose(sides.temperature)
+        z = xp.where(z == -math.inf, z, finite(xp, [z])[0] * ratio)
     return z, block.unbiased
 
 

@@ -72,6 +72,23 @@ def test_a_bias_of_minus_infinity_bars_a_pair_in_its_own_direction(
     assert np.all(np.isfinite(found))
 
 
+@pytest.mark.parametrize("mode", ["in-batch", "unpaired"])
+def test_a_bias_of_minus_infinity_may_bar_all_negatives(framework: Framework, mode: str) -> None:
+    """Of the first row, or of all: loss 0 and gradient 0 there, as under a mask."""
+    query, key = framework.array(QUERY), framework.array(KEY)
+    bias = np.zeros((N, N))
+    bias[0, 1:] = -np.inf
+    if mode == "unpaired":
+        bias[:] = -np.inf
+    negatives = key if mode == "unpaired" else None
+    loss, gradients = value_and_grad(info_nce)(query, key, negatives, bias=framework.array(bias), reduction="sum")
+    masked, want = value_and_grad(info_nce)(query, key, negatives, mask=framework.array(bias == 0), reduction="sum")
+    assert framework.values(loss) == pytest.approx(framework.values(masked), rel=1e-13)
+    for name, gradient in want.items():
+        np.testing.assert_allclose(framework.values(gradients[name]), framework.values(gradient), rtol=0, atol=1e-13)
+    assert np.all(framework.values(gradients["bias"])[np.isinf(bias)] == 0)
+
+
 def test_a_row_alone_has_nothing_to_smooth(framework: Framework) -> None:
     row = framework.array(QUERY[:1])
     loss, gradients = value_and_grad(sup_con)(row, framework.array(LABELS[:1]), label_smoothing=0.1)

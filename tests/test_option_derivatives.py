@@ -31,6 +31,10 @@ CASES: dict[str, Case] = {
         functools.partial(info_nce, hardness=1.0, debias=0.1, symmetric=True, block_size=3),
         *([QUERY, KEY], 0.4, {"mask": MASK}),
     ),
+    "symmetric, temperatures of rows": (
+        functools.partial(info_nce, symmetric=True),
+        *([QUERY, KEY], ROWS, {"mask": MASK}),
+    ),
     "smoothed, masked": (
         functools.partial(info_nce, label_smoothing=0.2),
         *([QUERY, KEY], ROWS, {"mask": MASK, "weight": WEIGHT}),

@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Callable
 
 import torch
@@ -26,6 +27,8 @@ def available(device: torch.device) -> bool:
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
     if device.type != "cuda" or importlib.util.find_spec("triton") is None or compiler is None:
         return False
+    if "tensorflow" in sys.modules and "triton" not in sys.modules:
+        return False  # loaded after TensorFlow's, Triton's compiler crashes
     return torch.cuda.get_device_capability(device) >= (8, 0)
 
 
