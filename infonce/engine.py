@@ -148,8 +148,8 @@ def gathered(
 ) -> Gradients:
     """The gradients with respect to the raw inputs, those of the weights apart."""
     xp = b.xp
-    found: Gradients = {}
-    if "temperature" in wanted:
+    found: Gradients = dict.fromkeys(name for name in wanted if name != "weight")  # in their order
+    if "temperature" in wanted:  # before the way back, which may write over the gradient
         found["temperature"] = of_temperature(
             b, sides.query, g.query, sides.temperature, inputs.temperature, g.temperature
         )
@@ -166,7 +166,7 @@ def gathered(
             found["negative_keys"] = g.own
     if "bias" in wanted:
         found["bias"] = g.bias if g.bias is None or len(inputs.bias.shape) == 2 else xp.squeeze(g.bias, axis=0)
-    absent = [name for name in wanted if name in found and found[name] is None]
+    absent = [name for name, gradient in found.items() if gradient is None]
     for name in absent:  # no candidate at all
         found[name] = xp.astype(xp.zeros_like(getattr(inputs, name)), sides.query.dtype)
     return found

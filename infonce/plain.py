@@ -73,8 +73,8 @@ def solve(
     rows = (query, key, weight if by_row else None, left, row_factor)
     (losses, d_query), sums = b.loop(body, start, rows, block_size)
     loss = reduced(b, options, losses, None)
-    found: Gradients = {}
-    if "temperature" in wanted:
+    found: Gradients = dict.fromkeys(wanted)  # in their order
+    if "temperature" in wanted:  # before the way back, which may write over the gradient
         found["temperature"] = of_temperature(b, query, d_query, t, inputs.temperature)
     if "query" in wanted:
         found["query"] = off_sphere(b, d_query, query_back, options.normalize)

@@ -255,7 +255,7 @@ def solve(
 
     weight = row_weight(b, options, a, None, cotangent)
     of_rows = pull(weight * p_negative) + of_positives(b, z, p, weight, p_negative)
-    gradients: Gradients = {}
+    gradients: Gradients = dict.fromkeys(wanted)
     if "temperature" in wanted:  # each z_ij holds both rows' root of t
         gradients["temperature"] = -0.5 * xp.sum(z.rows * of_rows) / t
     if "query" in wanted:

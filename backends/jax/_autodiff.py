@@ -24,11 +24,12 @@ from infonce.problem import DIFFERENTIABLE, Gradients, Inputs, Options
 from ._arithmetic import JAXArithmetic, varying
 
 ARITHMETIC = JAXArithmetic()
+PRECISION = "jax_default_matmul_precision"
 
 
 def solve(*arguments: Any) -> Any:
     """`engine.solve`, whose float32 products are whole ones unless the user chose otherwise: JAX's own are not."""
-    unset = jax.config.jax_default_matmul_precision is None and jax.default_backend() != "cpu"
+    unset = getattr(jax.config, PRECISION) is None and jax.default_backend() != "cpu"
     with jax.default_matmul_precision("highest") if unset else contextlib.nullcontext():
         return engine.solve(*arguments)
 

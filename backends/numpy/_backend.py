@@ -57,7 +57,13 @@ class NumPyBackend(ArrayAPIBackend):
 
     def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
         with np.errstate(all="ignore"):  # an exponential that underflows, or a NaN of the caller's, is no event here
-            return super().solve(options, inputs, wanted)
+            loss, gradients = super().solve(options, inputs, wanted)
+        return loss, {name: as_given(g, getattr(inputs, name)) for name, g in gradients.items()}
+
+
+def as_given(gradient: Any, x: Any) -> Any:
+    """The gradient of a subclass's array as that subclass."""
+    return gradient if type(x) is np.ndarray else x.__array_wrap__(np.asarray(gradient))
 
 
 BACKEND = NumPyBackend(np, "numpy")

@@ -195,8 +195,8 @@ class TorchArithmetic(Arithmetic):
     def unit_rows(self, x: Tensor, over: Any = None) -> tuple[Tensor, Any]:
         if x.numel() > 0 and (over is None or isinstance(over, float)) and self._has_kernels(x):
             flat = x.reshape(-1, x.shape[-1]).contiguous()
-            unit, *norm = _kernel_rows.unit_rows(flat, 1.0 if over is None else over)
-            return unit.view(x.shape), OnGPU(unit, (norm[0], norm[1]), over)
+            made, *of_rows = _kernel_rows.unit_rows(flat, 1.0 if over is None else over)
+            return made.view(x.shape), OnGPU(made, (of_rows[0], of_rows[1]), over)
         # On the CPU a look at the norms waits for nothing: unless one is extreme, its squares were in range.
         if not self.in_place or x.device.type != "cpu" or x.numel() == 0:
             return super().unit_rows(x, over)

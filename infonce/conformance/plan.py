@@ -89,8 +89,8 @@ class Job:
     def _bound(self, *, differentiable: bool) -> BoundSubject:
         device = self.toolkit.devices()[self.device]
         tensor_cores = self.device == "cuda" and self.dtype == "bfloat16"
-        options = {"differentiable": differentiable, "tensor_cores": tensor_cores}
-        return BoundSubject(self.function, self.toolkit, self.variant, device, self.dtype, **options)
+        given = self.function, self.toolkit, self.variant, device, self.dtype
+        return BoundSubject(*given, differentiable=differentiable, tensor_cores=tensor_cores)
 
 
 def _gist(error: Exception) -> str:
