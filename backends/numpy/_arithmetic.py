@@ -138,6 +138,12 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         x[:, half:][~np.tri(size, dtype=bool)] = -math.inf
         return x
 
+    def mask_samples(self, x: Any, samples: int, views: int) -> Any:
+        for first in range(0, len(x), samples):
+            own_entries(x[: len(x) - first], first)[...] = -math.inf
+            own_entries(x[first:], 0)[...] = -math.inf
+        return x
+
     def put(self, x: Any, first_row: int, rows: Any) -> Any:
         if not np.may_share_memory(x, rows):
             x[first_row : first_row + rows.shape[0]] = rows
