@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "conformance.md"
 BEGIN, END = "<!-- errors -->", "<!-- /errors -->"
 HEADING = "## The worst errors"
 BEFORE = "## From Python and pytest"  # where the section goes when there is none
-LEGEND = "Of all cases, variants and devices, in units of the tolerance: in float64 · float32 · half precision."
+LEGEND = "In units of the tolerance, in float64 · float32 · half precision; the worst of all cases in"
 COLUMNS = {"numpy": "NumPy", "array_api_strict": "array-api-strict", **NAMES}
 DTYPES = (("float64",), ("float32",), ("float16", "bfloat16"))
 
@@ -54,5 +54,6 @@ def put_in(page: str, text: str) -> str:
 
 
 if __name__ == "__main__":
-    found = table(json.loads(Path(name).read_text()) for name in sys.argv[1:])
-    PAGE.write_text(put_in(PAGE.read_text(), f"{LEGEND}\n\n{found}"))
+    found = [json.loads(Path(name).read_text()) for name in sys.argv[1:]]
+    judged = dict.fromkeys(f"`{line['variant']}` ({line['device']})" for report in found for line in report["lines"])
+    PAGE.write_text(put_in(PAGE.read_text(), f"{LEGEND} {', '.join(judged)}:\n\n{table(found)}"))
