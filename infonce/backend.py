@@ -20,12 +20,13 @@ class Blocks(NamedTuple):
     """How a batch is cut into blocks of rows."""
 
     whole: int  # so many logits are one block
+    kept: int  # so many, too, where the slopes would have to make them again
     entries: int  # logits held at a time of a larger batch
     rows: int  # at most
 
 
-ON_CPU = Blocks(1 << 20, 1 << 22, 512)  # the logits stay in the caches
-ON_GPU = Blocks(1 << 26, 1 << 29, 8192)  # 2 GiB in float32: few calls, whose sums over blocks cost little
+ON_CPU = Blocks(1 << 20, 1 << 24, 1 << 22, 512)  # the logits stay in the caches
+ON_GPU = Blocks(1 << 26, 1 << 26, 1 << 29, 8192)  # 2 GiB in float32: few calls, whose sums over blocks cost little
 
 
 class Halves(NamedTuple):
@@ -200,7 +201,7 @@ class Arithmetic(Protocol):
     def through_unit_rows(self, gradient: Any, back: Any) -> Any:
         """A gradient with respect to what `unit_rows` returned as one with respect to what it was given; it is lost."""
         unit, norm, over = back
-        return rows.through_unit_rows(self.xp, gradient if over is None else gradient / over, unit, norm)
+        return rows.through_unit_rows(self.xp, gradient, unit, norm, over)
 
     def softplus(self, x: Any) -> tuple[Any, Any]:
         """softplus(x) and its derivative, without cancellation at either end, and differentiable again at 0."""

@@ -44,8 +44,9 @@ def solve(
         return *plain.solve(b, options, inputs, wanted, cotangent), ()
     sides, units = sides_of(b, options, inputs)
     weight = None if inputs.weight is None else column(b, inputs.weight, sides.query.dtype)
-    block_size = rows_per_block(b, options, b.shape(inputs.query)[0], columns(b, options, inputs))
     route = two_directions if options.symmetric and sides.batch is not None else passes
+    kept = route is two_directions and sides.bounded and bool(wanted)
+    block_size = rows_per_block(b, options, b.shape(inputs.query)[0], columns(b, options, inputs), kept=kept)
     if not wanted:
         loss, measured = route.value(b, options, sides, block_size)
         return reduced(b, options, loss, weight), {}, measures.means(b, sides, measured)

@@ -20,14 +20,19 @@ def compute_dtype(b: Arithmetic, inputs: Inputs) -> Any:
     return b.xp.float32
 
 
-def rows_per_block(b: Arithmetic, options: Options, rows: int | None, columns: int | None, part: int = 1) -> int:
-    """`block_size`; or all rows of few logits; or as many rows as keep the block small, of which a `part` is wanted."""
+def rows_per_block(
+    b: Arithmetic, options: Options, rows: int | None, columns: int | None, part: int = 1, kept: bool = False
+) -> int:
+    """`block_size`; or all rows of few logits; or as many rows as keep the block small, of which a `part` is wanted.
+
+    Of a single block the exponentials may be `kept` for the slopes, which else make them again.
+    """
     if options.block_size is not None:
         return options.block_size
     if rows is None or columns is None:
         return UNKNOWN_SHAPE_ROWS
     blocks = b.blocks()
-    if rows * columns <= blocks.whole:
+    if rows * columns <= (blocks.kept if kept else blocks.whole):
         return max(1, rows)
     return max(1, min(blocks.rows // part, blocks.entries // columns))
 

@@ -24,10 +24,14 @@ def unit_rows(xp: Any, x: Any) -> tuple[Any, Norm]:
     scaled = x * scale
     squares = xp.sum(scaled * scaled, axis=-1, keepdims=True)
     length = xp.sqrt(xp.where(squares == 0, one * math.inf, squares))
-    return scaled / length, (length, scale)
+    return scaled * (1 / length), (length, scale)
 
 
-def through_unit_rows(xp: Any, gradient: Any, unit: Any, norm: Norm) -> Any:
-    """Carry a gradient with respect to unit rows back to the rows: (g - u (u . g)) / |x|."""
+def through_unit_rows(xp: Any, gradient: Any, unit: Any, norm: Norm, over: Any = None) -> Any:
+    """Carry a gradient with respect to unit rows over `over` back to the rows: (g - u (u . g)) / |x| / over."""
     length, scale = norm
-    return (gradient - unit * xp.sum(unit * gradient, axis=-1, keepdims=True)) * scale / length
+    inverse = 1 / length  # one division a row
+    along = xp.sum(unit * gradient, axis=-1, keepdims=True)
+    gradient = gradient * inverse - unit * (along * inverse)
+    # The scale last: what it alone takes out of the dtype's range would come back as inf or 0.
+    return (gradient if over is None else gradient / over) * scale

@@ -231,7 +231,7 @@ def solve(
     if rows == 0:
         empty = xp.sum(a, axis=-1, keepdims=True)
         return reduced(b, options, empty, None), {name: a if name == "query" else xp.sum(empty) for name in wanted}
-    block_size = rows_per_block(b, options, rows, rows, PART)
+    block_size = rows_per_block(b, options, rows, rows, PART, kept=bool(wanted) and bounded(options, inputs.temperature))
     half = b.size(a) // 2
     at_once = rows is not None and rows <= block_size
     low = low_cyclic = None

@@ -12,6 +12,7 @@ import numpy as np
 
 from infonce.backend import Arithmetic, Body, Halves
 
+CACHED = 1 << 18  # entries that stay in a core's cache
 SAFE = 1e-30  # squares of norms between this and its inverse: none that matters left float32's range
 
 
@@ -88,6 +89,7 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         return held[:size].reshape(shape)
 
     def scores(self, rows: Any, keys: Any, part: int = 0) -> Any:
+        keys = keys.copy() if keys is rows else keys  # else NumPy makes one triangle and copies it number by number
         return np.matmul(rows, keys.T, out=self._buffer(part, rows, (len(rows), len(keys))))
 
     def exp_shifted(self, x: Any, shift: Any, weight: Any = None, keep: bool = False) -> Any:
@@ -101,7 +103,10 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         return np.exp(x, out=x)
 
     def times_sum(self, x: Any, rows: Any, columns: Any) -> Any:
-        x *= np.add(rows, columns, out=self._buffer(-1, x, x.shape))
+        size = max(1, CACHED // max(x.shape[1], 1))
+        for first in range(0, len(x), size):
+            part = x[first : first + size]
+            part *= np.add(rows[first : first + size], columns, out=self._buffer(-1, x, part.shape))
         return x
 
     def write_own(self, x: Any, first_row: int, value: Any) -> Any:

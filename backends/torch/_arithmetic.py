@@ -20,6 +20,7 @@ NAMES = {getattr(torch, name): name for name in ("float16", "bfloat16", "float32
 weight_norm = torch._weight_norm_interface
 weight_norm_backward = torch.ops.aten._weight_norm_interface_backward.default
 LEAST = 1e-6  # the same for what the rows are divided by together with their norms
+CACHED = 1 << 18  # entries that stay in a core's cache
 SMALL = 1 << 16  # entries of a block that costs less than keeping it
 
 
@@ -89,7 +90,10 @@ class TorchArithmetic(Arithmetic):
     def times_sum(self, x: Tensor, rows: Tensor, columns: Tensor) -> Any:
         if not self.in_place:
             return super().times_sum(x, rows, columns)
-        return x.mul_(torch.add(rows, columns, out=self._buffer(-1, x, x.shape)))
+        size = max(1, CACHED // max(x.shape[1], 1))
+        for part, of_rows in zip(x.split(size), rows.split(size), strict=True):
+            part.mul_(torch.add(of_rows, columns, out=self._buffer(-1, x, part.shape)))
+        return x
 
     def stop_gradient(self, x: Tensor) -> Tensor:
         return x.detach()

@@ -122,6 +122,7 @@ PLAIN = {"one": plain, "value": plain_value, "symmetric": plain_symmetric, "nt_x
 
 def products(case: Case, block: int, left: FloatArray, right: FloatArray) -> Call:
     """The least that is to be multiplied, into buffers that are there: at once, or by blocks of rows."""
+    right = right.copy()  # NumPy multiplies an array by its own transpose in another, slower way
     logits = np.empty((block, case.columns), np.float32)
     d_left, d_right, of_block = np.empty_like(left), np.empty_like(right), np.empty_like(right)
 
