@@ -14,7 +14,6 @@ from .frame import (
     divisor,
     half_keys,
     in_halves,
-    of_temperature,
     of_weight,
     off_sphere,
     per_row,
@@ -22,6 +21,7 @@ from .frame import (
     row_weight,
     rows_per_block,
     sphere,
+    temperature_gradient,
 )
 from .passes import Gradient
 from .problem import Gradients, Inputs, Options
@@ -151,9 +151,8 @@ def gathered(
     xp = b.xp
     found: Gradients = dict.fromkeys(name for name in wanted if name != "weight")  # in their order
     if "temperature" in wanted:  # before the way back, which may write over the gradient
-        found["temperature"] = of_temperature(
-            b, sides.query, g.query, sides.temperature, inputs.temperature, g.temperature
-        )
+        along = xp.sum(sides.query * g.query, axis=-1, keepdims=True)
+        found["temperature"] = temperature_gradient(b, along, sides.temperature, inputs.temperature, g.temperature)
     if "query" in wanted:
         found["query"] = off_sphere(b, g.query, units["query"][1], sides.normalize)
     if "positive_key" in wanted:

@@ -54,12 +54,13 @@ def divisor(b: Arithmetic, temperature: Any, dtype: Any) -> Any:
     return b.xp.reshape(t, (-1, 1)) if per_row(t) else t
 
 
-def of_temperature(b: Arithmetic, query: Any, gradient: Any, t: Any, like: Any, more: Any = None) -> Any:
-    """dL/dt in the shape of `like`: of each row -q . dL/dq / t, q being over t, and `more`, (N, 1)."""
+def temperature_gradient(b: Arithmetic, along: Any, t: Any, like: Any, more: Any = None) -> Any:
+    """dL/dt in the shape of `like`: of each row -q . dL/dq / t, q being over t, and `more`, (N, 1).
+
+    `along` is q . dL/dq, (N, 1): -(1/t) sum_j s_ij / t dL/dz_ij is -along / t, without a visit to the logits.
+    """
     xp = b.xp
-    # -(1/t) sum_j s_ij / t dL/dz_ij per row, which is q . dL/dq: no visit to the logits.
-    of_row = -xp.sum(query * gradient, axis=-1, keepdims=True) / t
-    of_row = of_row if more is None else of_row + more
+    of_row = -along / t if more is None else more - along / t
     one_each = len(like.shape)
     return xp.sum(of_row) if not one_each else of_row if one_each == 2 else xp.squeeze(of_row, axis=1)
 

@@ -15,13 +15,13 @@ from .frame import (
     divisor,
     half_keys,
     in_halves,
-    of_temperature,
     off_sphere,
     per_row,
     reduced,
     row_weight,
     rows_per_block,
     sphere,
+    temperature_gradient,
 )
 from .problem import Gradients, Inputs, Options
 
@@ -41,43 +41,48 @@ def solve(
     """As `engine.solve`."""
     xp, dtype = b.xp, compute_dtype(b, inputs)
     t, within = divisor(b, inputs.temperature, dtype), bounded(options, inputs.temperature)
-    query, query_back = sphere(b, inputs.query, dtype, options.normalize, t)
     key, key_back = sphere(b, inputs.positive_key, dtype, options.normalize)
-    of_query, of_key = "query" in wanted or "temperature" in wanted, "positive_key" in wanted
-    weight = row_weight(b, options, query, None, cotangent) if wanted else None
-    by_row = per_row(weight)
+    of_temperature, of_key = "temperature" in wanted, "positive_key" in wanted
+    of_query = "query" in wanted or of_temperature
+    weight = row_weight(b, options, key, None, cotangent) if wanted else None
     half = b.half_products(inputs.query, inputs.positive_key)
-    left = row_factor = right = None
-    if half is not None:
-        left, row_factor = in_halves(b, inputs.query, dtype, half, query_back, options.normalize)
-        right = half_keys(b, inputs.positive_key, key, half, key_back, options.normalize)
+    right = None if half is None else half_keys(b, inputs.positive_key, key, half, key_back, options.normalize)
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
-        q, own, w, multiplied, factor = rows
-        halves = None if right is None else Halves(multiplied, right.keys, factor, right.factor, half)
+        """All that a block of queries needs, their way to the sphere and back included: while it is in the caches."""
+        raw, own, *of_rows = rows
+        over, w = (x if y is None else y for x, y in zip((t, weight), of_rows, strict=True))
+        q, back = sphere(b, raw, dtype, options.normalize, over)
+        halves = None
+        if right is not None:
+            left, factor = in_halves(b, raw, dtype, half, back, options.normalize)
+            halves = Halves(left, right.keys, factor, right.factor, half)
         p, total, lse, positive = b.against_others(q, key, own, first_row, within, halves)
         loss, missed = b.softplus(lse - positive)
         if not wanted:
-            return (loss, None), ()
-        scale = missed * (w if by_row else weight) / total
-        d_query = b.product(p, key if right is None else right.rounded) * scale if of_query else None
+            return (loss, None, None), ()
+        scale, d_query, along = missed * w / total, None, None
+        if of_query:
+            d_query = b.product(p, key if right is None else right.rounded) * scale
+            along = xp.sum(q * d_query, axis=-1, keepdims=True) if of_temperature else None
+            d_query = off_sphere(b, d_query, back, options.normalize) if "query" in wanted else None
         if not of_key:
-            return (loss, d_query), ()
+            return (loss, d_query, along), ()
         weighted = q * scale if half is None else xp.astype(q * scale, half)
-        return (loss, d_query), (b.add_product(sums[0] if sums else None, xp.matrix_transpose(p), weighted),)
+        d_key = b.add_product(sums[0] if sums else None, xp.matrix_transpose(p), weighted)
+        return (loss, d_query, along), (d_key,)
 
     def start() -> tuple[Any, ...]:
         return (xp.zeros_like(key),) if of_key else ()
 
-    block_size = rows_per_block(b, options, b.shape(query)[0], b.shape(key)[0])
-    rows = (query, key, weight if by_row else None, left, row_factor)
-    (losses, d_query), sums = b.loop(body, start, rows, block_size)
-    loss = reduced(b, options, losses, None)
+    block_size = rows_per_block(b, options, b.shape(key)[0], b.shape(key)[0])
+    rows = (inputs.query, key, *(x if per_row(x) else None for x in (t, weight)))
+    (losses, d_query, along), sums = b.loop(body, start, rows, block_size)
     found: Gradients = dict.fromkeys(wanted)  # in their order
-    if "temperature" in wanted:  # before the way back, which may write over the gradient
-        found["temperature"] = of_temperature(b, query, d_query, t, inputs.temperature)
     if "query" in wanted:
-        found["query"] = off_sphere(b, d_query, query_back, options.normalize)
+        found["query"] = d_query
     if of_key:
         found["positive_key"] = off_sphere(b, sums[0], key_back, options.normalize)
-    return loss, found
+    if of_temperature:
+        found["temperature"] = temperature_gradient(b, along, t, inputs.temperature)
+    return reduced(b, options, losses, None), found

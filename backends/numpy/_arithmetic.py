@@ -179,6 +179,10 @@ class NumPyArithmetic(ArrayAPIArithmetic):
             return super().through_unit_rows(gradient, back)
         unit, length, over = back
         along = np.vecdot(unit, gradient)[..., None] * (over * over)
-        gradient -= np.multiply(unit, along, out=self._buffer(-3, unit, unit.shape))
-        gradient /= length
+        size = max(1, CACHED // math.prod(unit.shape[1:]))
+        for first in range(0, len(unit), size):
+            rows = slice(first, first + size)
+            part, u = gradient[rows], unit[rows]
+            part -= np.multiply(u, along[rows], out=self._buffer(-3, u, u.shape))
+            part /= length[rows]
         return gradient
