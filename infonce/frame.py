@@ -21,11 +21,12 @@ def compute_dtype(b: Arithmetic, inputs: Inputs) -> Any:
 
 
 def rows_per_block(
-    b: Arithmetic, options: Options, rows: int | None, columns: int | None, part: int = 1, kept: bool = False
+    b: Arithmetic, options: Options, rows: int | None, columns: int | None, parts: int = 1, kept: bool = False
 ) -> int:
-    """`block_size`; or all rows of few logits; or as many rows as keep the block small, of which a `part` is wanted.
+    """`block_size`; or all rows of few logits; or as many rows as keep the block small.
 
-    Of a single block the exponentials may be `kept` for the slopes, which else make them again.
+    Of two parts each is half of the usual rows, against half of the columns. Of a single block the exponentials may be
+    `kept` for the slopes, which else make them again.
     """
     if options.block_size is not None:
         return options.block_size
@@ -34,7 +35,7 @@ def rows_per_block(
     blocks = b.blocks()
     if rows * columns <= (blocks.kept if kept else blocks.whole):
         return max(1, rows)
-    return max(1, min(blocks.rows // part, blocks.entries // columns))
+    return max(1, min(blocks.rows // parts, parts * blocks.entries // columns))
 
 
 def bounded(options: Options, temperature: Any) -> bool:

@@ -23,7 +23,7 @@ from .forms import LOWEST, exp_minus, log_of, nonzero
 from .frame import bounded, compute_dtype, in_halves, off_sphere, per_row, reduced, row_weight, rows_per_block, sphere
 from .problem import Gradients, Inputs, Options
 
-PART = 4  # of the usual rows in a block: it scores B (B + R/2) pairs for the B R/2 that count
+PARTS = 2  # half of the usual rows in a block: it scores B (B + R/2) pairs for the B R/2 that count
 
 
 class Rows(NamedTuple):
@@ -131,9 +131,9 @@ def negatives(b: Arithmetic, z: Rows, block_size: int) -> Any:
 
 def met_twice(b: Arithmetic, z: Rows, sums: Any) -> Any:
     """The sums of the rows of `cyclic`, whose end is the first half again, as sums of the rows."""
-    total, xp = b.size(z.rows), b.xp
-    again = xp.concat([sums[total:, ...], xp.zeros_like(sums[:total, ...])[z.half :, ...]], axis=0)
-    return sums[:total, ...] + again
+    total = b.size(z.rows)
+    once, again = sums[:total, ...], sums[total:, ...]
+    return b.put(once, 0, once[: z.half, ...] + again)
 
 
 def gradient(b: Arithmetic, z: Rows, block_size: int, lse: Any, weight: Any) -> Any:
@@ -198,9 +198,16 @@ def rolled(b: Arithmetic, x: Any, by: Any) -> Any:
     return b.xp.concat([x[by:, ...], x[:by, ...]], axis=0)
 
 
+def of_sample(b: Arithmetic, z: Rows, k: int) -> Any:
+    """Of each row the same sample's, k views ahead."""
+    total = b.size(z.rows)
+    by = k * (total // z.views)
+    return rolled(b, z.rows, by) if z.cyclic is z.rows or 2 * k > z.views else b.take(z.cyclic, by, total)
+
+
 def positives(b: Arithmetic, z: Rows) -> Positives:
-    xp, samples = b.xp, b.size(z.rows) // z.views
-    found = [xp.sum(z.rows * rolled(b, z.rows, k * samples), axis=-1, keepdims=True) for k in range(1, z.views)]
+    xp = b.xp
+    found = [xp.sum(z.rows * of_sample(b, z, k), axis=-1, keepdims=True) for k in range(1, z.views)]
     largest = functools.reduce(xp.maximum, found)
     # The maximum is subtracted first, so that for two views the loss below is exactly 0.
     found = [x - largest for x in found]
@@ -212,11 +219,11 @@ def positives(b: Arithmetic, z: Rows) -> Positives:
 
 def of_positives(b: Arithmetic, z: Rows, p: Positives, weight: Any, p_negative: Any) -> Any:
     """The positives' share of dL/dA: dL_i/dz_ip = (softmax_p - 1/(V - 1)) - P_i softmax_p."""
-    samples, shares = b.size(z.rows) // z.views, []
-    for k, softmax in enumerate(p.softmax, start=1):
-        w = weight * ((softmax - 1 / (z.views - 1)) - p_negative * softmax)
-        shares += [w * rolled(b, z.rows, k * samples), rolled(b, w * z.rows, -k * samples)]
-    return functools.reduce(operator.add, shares)
+    samples = b.size(z.rows) // z.views
+    slopes = [weight * ((softmax - 1 / (z.views - 1)) - p_negative * softmax) for softmax in p.softmax]
+    # Row r finds row r + k N k views ahead, and that finds row r V - k views ahead: both slopes are the pair's.
+    both = [w + rolled(b, back, k * samples) for k, (w, back) in enumerate(zip(slopes, slopes[::-1], strict=True), 1)]
+    return functools.reduce(operator.add, [w * of_sample(b, z, k) for k, w in enumerate(both, 1)])
 
 
 def solve(
@@ -231,7 +238,8 @@ def solve(
     if rows == 0:
         empty = xp.sum(a, axis=-1, keepdims=True)
         return reduced(b, options, empty, None), {name: a if name == "query" else xp.sum(empty) for name in wanted}
-    block_size = rows_per_block(b, options, rows, rows, PART, kept=bool(wanted) and bounded(options, inputs.temperature))
+    within = bounded(options, inputs.temperature)
+    block_size = rows_per_block(b, options, rows, rows, PARTS, kept=within and bool(wanted))
     half = b.size(a) // 2
     at_once = rows is not None and rows <= block_size
     low = low_cyclic = None
@@ -241,7 +249,7 @@ def solve(
         low = Low(exact, factor, xp.astype(a, dtype_of_halves))
         low_cyclic = None if at_once else Low(*(doubled(b, x, half) for x in low))
     cyclic = a if at_once else doubled(b, a, half)
-    z = Rows(a, cyclic, options.views, half, bounded(options, inputs.temperature), low, low_cyclic)
+    z = Rows(a, cyclic, options.views, half, within, low, low_cyclic)
     p = positives(b, z)
     if at_once:
         lse, pull = whole(b, z)

@@ -139,8 +139,9 @@ class NumPyArithmetic(ArrayAPIArithmetic):
             np.einsum("ii->i", x[:, half:])[...] += math.log(0.5)
         for offset in range(samples, half + 1, samples):
             np.fill_diagonal(x[:, offset : offset + size], -math.inf)
-        x[:, :size][np.tri(size, dtype=bool)] = -math.inf
-        x[:, half:][~np.tri(size, dtype=bool)] = -math.inf
+        corner = np.tri(size, dtype=bool)
+        np.copyto(x[:, :size], -math.inf, where=corner)
+        np.copyto(x[:, half:], -math.inf, where=~corner)
         return x
 
     def mask_samples(self, x: Any, samples: int, views: int) -> Any:

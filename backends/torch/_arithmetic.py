@@ -49,6 +49,7 @@ class TorchArithmetic(Arithmetic):
     def __init__(self, in_place: bool, device: str = "cpu") -> None:
         self.in_place, self._device = in_place, device
         self._buffers: dict[int, Tensor] = {}
+        self._corner: Tensor | None = None  # of the last block
 
     def shape(self, x: Tensor) -> tuple[int | None, ...]:
         return tuple(x.shape)
@@ -115,13 +116,14 @@ class TorchArithmetic(Arithmetic):
         if not self.in_place:
             return super().mask_visit(x, total, views)
         size, half, samples = x.shape[0], total // 2, total // views
-        corner = torch.ones(size, size, dtype=torch.bool, device=x.device)
+        if self._corner is None or len(self._corner) != size:
+            self._corner = torch.ones(size, size, dtype=torch.bool, device=x.device).tril_()
         if views % 2 and total % 2 == 0:
             x.diagonal(half).add_(math.log(0.5))
         for offset in range(samples, half + 1, samples):
             x.diagonal(offset).fill_(-math.inf)
-        x[:, :size].masked_fill_(corner.tril(), -math.inf)
-        x[:, half:].masked_fill_(corner.triu(1), -math.inf)
+        x[:, :size].masked_fill_(self._corner, -math.inf)
+        x[:, half:].masked_fill_(~self._corner, -math.inf)
         return x
 
     def mask_samples(self, x: Tensor, samples: int, views: int) -> Any:
