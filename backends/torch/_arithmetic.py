@@ -13,12 +13,9 @@ from torch.nn.functional import softplus
 from infonce.backend import ON_CPU, ON_GPU, Arithmetic, Blocks, Body, Halves
 
 from . import _kernel, _kernel_rows, _namespace
-from ._small import SAFE
+from ._small import SAFE, weight_norm, weight_norm_backward
 
 NAMES = {getattr(torch, name): name for name in ("float16", "bfloat16", "float32", "float64")}
-# Rows times given lengths over their norms, and the way back, in one operation each, by all threads.
-weight_norm = torch._weight_norm_interface
-weight_norm_backward = torch.ops.aten._weight_norm_interface_backward.default
 LEAST = 1e-6  # the same for what the rows are divided by together with their norms
 CACHED = 1 << 18  # entries that stay in a core's cache
 SMALL = 1 << 16  # entries of a block that costs less than keeping it

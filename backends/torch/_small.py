@@ -9,7 +9,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.linalg import vecdot, vector_norm
 from torch.nn.functional import softplus
 
 from infonce import plain
@@ -17,6 +16,9 @@ from infonce.backend import ON_CPU, Arithmetic
 from infonce.frame import FULL
 from infonce.problem import Inputs, Options
 
+# Rows times given lengths over their norms, and the way back, in one operation each, by all threads.
+weight_norm = torch._weight_norm_interface
+weight_norm_backward = torch.ops.aten._weight_norm_interface_backward.default
 SAFE = 1e-15  # norms between this and its inverse: no square that matters left float32's range
 WANTED = {(): (False, False), ("query",): (True, False), ("positive_key",): (False, True)}
 WANTED["query", "positive_key"] = (True, True)
@@ -38,13 +40,13 @@ def solve(options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Te
     """The loss, and the gradients of `wanted`; None where a row's norm is extreme."""
     query, key, t = inputs.query, inputs.positive_key, inputs.temperature
     rows = query.shape[0]
-    q_norm, k_norm = vector_norm(query, 2, 1, True), vector_norm(key, 2, 1, True)
+    lengths = query.new_full((rows, 1), 1 / t), key.new_ones((rows, 1))
+    (q, q_norm), (k, k_norm) = weight_norm(query, lengths[0]), weight_norm(key, lengths[1])
     for norm in (q_norm, k_norm):
         smallest, largest = norm.aminmax()
         if not (smallest.item() > SAFE and largest.item() < 1 / SAFE):
             return None
-    q, k = query / q_norm, key / k_norm
-    z = torch.mm(q, k.t()).mul_(1 / t)
+    z = torch.mm(q, k.t())
     own = z.diagonal()
     positive = own.clone()
     own.fill_(-math.inf)
@@ -56,16 +58,12 @@ def solve(options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Te
     of_query, of_key = WANTED[wanted]
     if not wanted:
         return (loss,)
-    scale = beyond.sigmoid_().div_(total).mul_(1 / (rows * t) if mean else 1 / t).unsqueeze_(1)
-    own.copy_(total).neg_()
+    torch.neg(total, out=own)
+    scale = beyond.sigmoid_().div_(total)
+    z.mul_((scale.mul_(1 / rows) if mean else scale).unsqueeze_(1))
     gradients = []
     if of_query:
-        gradients.append(through_unit_rows(torch.mm(z, k).mul_(scale), q, q_norm))
+        gradients.append(weight_norm_backward(torch.mm(z, k), query, lengths[0], q_norm, 0)[0])
     if of_key:
-        gradients.append(through_unit_rows(torch.mm(z.t(), q.mul_(scale)), k, k_norm))
+        gradients.append(weight_norm_backward(torch.mm(z.t(), q), key, lengths[1], k_norm, 0)[0])
     return loss, *gradients
-
-
-def through_unit_rows(gradient: Tensor, unit: Tensor, norm: Tensor) -> Tensor:
-    """`infonce.rows.through_unit_rows` in place."""
-    return gradient.addcmul_(unit, vecdot(unit, gradient).unsqueeze_(1), value=-1).div_(norm)
