@@ -1,4 +1,4 @@
-"""No array of N x M elements is ever made, in any framework: checked by what each of them can be asked."""
+"""No array of N x M elements is made for a large batch, in any framework: checked by what each of them can be asked."""
 
 from __future__ import annotations
 
@@ -52,6 +52,16 @@ def test_numpy_peak_grows_linearly() -> None:
         query, key = (RNG.normal(size=(rows, 8)).astype(np.float32) for _ in range(2))
         peaks.append(peak_of(lambda q=query, k=key: value_and_grad(info_nce)(q, k, block_size=32)))  # type: ignore[misc]
     assert peaks[1] < 2.2 * peaks[0]
+
+
+@pytest.mark.parametrize(("function", "options"), [(info_nce, {"symmetric": True}), (nt_xent, {})])
+@pytest.mark.parametrize(("rows", "logits"), [(4096, 1 << 24), (4100, 1 << 21)])
+def test_numpy_keeps_64_megabytes_of_logits_at_most(
+    function: Any, options: dict[str, Any], rows: int, logits: int
+) -> None:
+    inputs = RNG.normal(size=(2, rows // 2 if function is nt_xent else rows, 8)).astype(np.float32)
+    peak = peak_of(lambda: value_and_grad(function)(*inputs, temperature=0.2, **options))
+    assert peak / 4 < 1.1 * logits + (1 << 20)  # and what is of N x 8
 
 
 def peak_of(fn: Callable[[], Any]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -55,6 +56,12 @@ class TensorFlowArithmetic(Arithmetic):
         row = tf.range(self.size(x))
         value = tf.fill(tf.shape(row), tf.constant(value, x.dtype)) if isinstance(value, float) else value[:, 0]
         return tf.tensor_scatter_nd_update(x, tf.stack([row, row + first_row], axis=1), value)
+
+    def mask_samples(self, x: Any, samples: int, views: int) -> Any:
+        row = tf.range(self.size(x))
+        entries = [tf.stack([row, (row + k * samples) % self.size(x)], axis=1) for k in range(views)]
+        absent = tf.fill([views * self.size(x)], tf.constant(-math.inf, x.dtype))
+        return tf.tensor_scatter_nd_update(x, tf.concat(entries, axis=0), absent)
 
     def take(self, x: Any, first_row: Any, rows: Any) -> Any:
         rest = [-1 if size is None else size for size in x.shape[1:]]
