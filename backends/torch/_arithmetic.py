@@ -88,7 +88,7 @@ class TorchArithmetic(Arithmetic):
     def times_sum(self, x: Tensor, rows: Tensor, columns: Tensor) -> Any:
         if not self.in_place:
             return super().times_sum(x, rows, columns)
-        size = max(1, CACHED // max(x.shape[1], 1))
+        size = max(1, CACHED // max(x.shape[1], 1)) if self._device == "cpu" else len(x)
         for part, of_rows in zip(x.split(size), rows.split(size), strict=True):
             part.mul_(torch.add(of_rows, columns, out=self._buffer(-1, x, part.shape)))
         return x
