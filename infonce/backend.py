@@ -201,7 +201,7 @@ class Arithmetic(Protocol):
     def through_unit_rows(self, gradient: Any, back: Any) -> Any:
         """A gradient with respect to what `unit_rows` returned as one with respect to what it was given; it is lost."""
         unit, norm, over = back
-        return rows.through_unit_rows(self.xp, gradient, unit, norm, over)
+        return rows.through_unit_rows(self.xp, gradient if over is None else gradient / over, unit, norm)
 
     def softplus(self, x: Any) -> tuple[Any, Any]:
         """softplus(x) and its derivative, without cancellation at either end, and differentiable again at 0."""

@@ -27,11 +27,10 @@ def unit_rows(xp: Any, x: Any) -> tuple[Any, Norm]:
     return scaled * (1 / length), (length, scale)
 
 
-def through_unit_rows(xp: Any, gradient: Any, unit: Any, norm: Norm, over: Any = None) -> Any:
-    """Carry a gradient with respect to unit rows over `over` back to the rows: (g - u (u . g)) / |x| / over."""
+def through_unit_rows(xp: Any, gradient: Any, unit: Any, norm: Norm) -> Any:
+    """Carry a gradient with respect to unit rows back to the rows: (g - u (u . g)) / |x|."""
     length, scale = norm
     inverse = 1 / length  # one division a row
     along = xp.sum(unit * gradient, axis=-1, keepdims=True)
-    gradient = gradient * inverse - unit * (along * inverse)
     # The scale last: what it alone takes out of the dtype's range would come back as inf or 0.
-    return (gradient if over is None else gradient / over) * scale
+    return (gradient * inverse - unit * (along * inverse)) * scale
