@@ -25,6 +25,7 @@ class Blocks(NamedTuple):
     rows: int  # at most
 
 
+CACHED = 1 << 18  # entries that stay in a core's cache
 ON_CPU = Blocks(1 << 20, 1 << 24, 1 << 22, 512)  # the logits stay in the caches
 ON_GPU = Blocks(1 << 26, 1 << 26, 1 << 29, 8192)  # 2 GiB in float32: few calls, whose sums over blocks cost little
 
@@ -72,7 +73,7 @@ class Arithmetic(Protocol):
         """
         ...
 
-    # The next seven work in place where arrays are mutable and no tracer looks on: the argument named first is lost.
+    # What follows works in place where arrays are mutable and no tracer looks on: the argument named first is lost.
 
     def exp_shifted(self, x: Any, shift: Any, weight: Any = None, keep: bool = False) -> Any:
         """exp(x - shift), times `weight`; `x` survives only with `keep`, until the next call with it."""

@@ -25,8 +25,8 @@ def rows_per_block(
 ) -> int:
     """`block_size`; or all rows of few logits; or as many rows as keep the block small.
 
-    Of two parts each is half of the usual rows, against half of the columns. Of a single block the exponentials may be
-    `kept` for the slopes, which else make them again.
+    With two `parts` a row meets half of the columns at a time. Of a single block the exponentials may be `kept` for the
+    slopes, which else make them again.
     """
     if options.block_size is not None:
         return options.block_size

@@ -30,7 +30,8 @@ def unit_rows(xp: Any, x: Any) -> tuple[Any, Norm]:
 def through_unit_rows(xp: Any, gradient: Any, unit: Any, norm: Norm) -> Any:
     """Carry a gradient with respect to unit rows back to the rows: (g - u (u . g)) / |x|."""
     length, scale = norm
-    inverse = 1 / length  # one division a row
+    inverse, root = 1 / length, xp.sqrt(scale)  # one division a row; a power of two
+    # Half of the scale before and half after: else gradients of tiny losses, or of tiny rows, leave the dtype's range.
+    gradient = gradient * root
     along = xp.sum(unit * gradient, axis=-1, keepdims=True)
-    # The scale last: what it alone takes out of the dtype's range would come back as inf or 0.
-    return (gradient * inverse - unit * (along * inverse)) * scale
+    return (gradient * inverse - unit * (along * inverse)) * root

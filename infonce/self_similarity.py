@@ -1,4 +1,4 @@
-"""NT-Xent: the rows of V views against each other, where each pair of rows is scored once.
+"""NT-Xent: the rows of V views against each other, where each pair of rows is scored once unless they are few.
 
 Row r of R = V N is scored against the rows r + 1 ... r + R/2, cyclically: z is symmetric, so what a row finds there its
 partners find too, as a column. With A the rows over sqrt(t), z = A A^T; over the positives p of row i (the same sample

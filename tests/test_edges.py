@@ -163,3 +163,32 @@ def test_sizes_that_turn_out_to_differ_are_refused(name: str) -> None:
     fn, signature, arrays = MISMATCHED[name]
     with pytest.raises(tf.errors.InvalidArgumentError):
         tf.function(fn, input_signature=signature)(*map(tf.constant, arrays))
+
+
+@pytest.mark.parametrize("exponent", [-56, -53, -51, 0])
+@pytest.mark.parametrize("block_size", [None, 1])
+def test_gradients_of_tiny_losses_of_rows_of_any_scale(
+    framework: Framework, exponent: int, block_size: int | None
+) -> None:
+    """Rows of 2^e times the length have the same loss, here 1e-31, and 2^-e times the gradient."""
+    noise = 0.05 * np.random.default_rng(0).normal(size=(2, 2, 6))
+    query = np.asarray([[1.0] + [0.0] * 5, [-1.0] + [0.0] * 5]) + noise[0]
+    query, key = np.asarray([query, query + noise[1]], np.float32)
+    want = oracle.info_nce(query, key, temperature=0.028)
+    rows = [framework.array(np.ldexp(x, exponent), "float32") for x in (query, key)]
+    loss, gradients = value_and_grad(info_nce)(*rows, temperature=0.028, block_size=block_size)
+    assert framework.values(loss) == pytest.approx(want.loss, rel=1e-4)
+    for name, gradient in gradients.items():
+        found, wanted = np.ldexp(framework.values(gradient), exponent), want.gradients[name]
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4 * np.max(np.abs(wanted)))
+
+
+@pytest.mark.parametrize("temperature", [1e-30, 1e-24, 1e20, 1e30])
+def test_numpy_gradients_at_temperatures_far_from_one(temperature: float) -> None:
+    query, key = np.float32(QUERY), np.float32(QUERY[[1, 0, 3, 2, 5, 4]])
+    loss, gradients = value_and_grad(info_nce)(query, key, temperature=temperature)
+    want = oracle.info_nce(query, key, temperature=temperature)
+    assert float(loss) == pytest.approx(float(want.loss), rel=1e-5)
+    for name, gradient in gradients.items():
+        scale = np.max(np.abs(want.gradients[name]))
+        np.testing.assert_allclose(gradient, want.gradients[name], rtol=0, atol=1e-5 * scale + 1e-45)

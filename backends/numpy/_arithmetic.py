@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import array_api_compat
 import numpy as np
 
-from infonce.backend import Arithmetic, Body, Halves
+from infonce.backend import CACHED, ON_CPU, Arithmetic, Blocks, Body, Halves
 
-CACHED = 1 << 18  # entries that stay in a core's cache
 SAFE = 1e-30  # squares of norms between this and its inverse: none that matters left float32's range
+LEAST = 1e-6  # the same for what the rows are divided by together with their norms
 
 
 @functools.lru_cache(maxsize=None, typed=True)  # dtypes of two libraries may hash alike and refuse to be compared
@@ -56,6 +56,9 @@ class ArrayAPIArithmetic(Arithmetic):
             return outputs[0], sums
         return tuple(x[0] if x[0] is None else self.xp.concat(x, axis=0) for x in zip(*outputs, strict=True)), sums
 
+    def blocks(self) -> Blocks:
+        return ON_CPU._replace(kept=ON_CPU.whole)  # of what is not done in place several copies are held
+
     def put(self, x: Any, first_row: int, rows: Any) -> Any:
         return self.xp.concat([x[:first_row, ...], rows, x[first_row + rows.shape[0] :, ...]], axis=0)
 
@@ -80,6 +83,9 @@ class NumPyArithmetic(ArrayAPIArithmetic):
     def __init__(self, xp: Any) -> None:
         super().__init__(xp)
         self._buffers: dict[int, Any] = {}
+
+    def blocks(self) -> Blocks:
+        return ON_CPU
 
     def _buffer(self, part: int, like: Any, shape: tuple[int, ...]) -> Any:
         """Memory for a block that the next block of the same part writes over: fresh pages cost more than the sums."""
@@ -171,6 +177,8 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         # No square that matters left the dtype's range; not so for rows of zeros, or NaN.
         if x.size == 0 or not (squares.min() > SAFE and squares.max() < 1 / SAFE):
             return super().unit_rows(x, over)
+        if over is not None and not (np.min(over) > LEAST and np.max(over) < 1 / LEAST):
+            return super().unit_rows(x, over)
         length = np.sqrt(squares) if over is None else np.sqrt(squares) * over
         unit = x / length
         return unit, Normed(unit, length, 1 if over is None else over)
@@ -179,7 +187,7 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         if not isinstance(back, Normed):
             return super().through_unit_rows(gradient, back)
         unit, length, over = back
-        along = np.vecdot(unit, gradient)[..., None] * (over * over)
+        along = np.vecdot(unit, gradient)[..., None] * over * over
         size = max(1, CACHED // math.prod(unit.shape[1:]))
         for first in range(0, len(unit), size):
             rows = slice(first, first + size)

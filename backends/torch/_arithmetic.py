@@ -10,14 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from infonce.backend import ON_CPU, ON_GPU, Arithmetic, Blocks, Body, Halves
+from infonce.backend import CACHED, ON_CPU, ON_GPU, Arithmetic, Blocks, Body, Halves
 
 from . import _kernel, _kernel_rows, _namespace
-from ._small import SAFE, weight_norm, weight_norm_backward
+from ._small import LEAST, SAFE, weight_norm, weight_norm_backward
 
 NAMES = {getattr(torch, name): name for name in ("float16", "bfloat16", "float32", "float64")}
-LEAST = 1e-6  # the same for what the rows are divided by together with their norms
-CACHED = 1 << 18  # entries that stay in a core's cache
 SMALL = 1 << 16  # entries of a block that costs less than keeping it
 
 
@@ -62,7 +60,9 @@ class TorchArithmetic(Arithmetic):
         return torch.arange(columns, dtype=torch.int32, device=like.device) - i[:, None]
 
     def blocks(self) -> Blocks:
-        return ON_CPU if self._device == "cpu" else ON_GPU
+        if self._device != "cpu":
+            return ON_GPU
+        return ON_CPU if self.in_place else ON_CPU._replace(kept=ON_CPU.whole)  # else several copies are held
 
     def loop(
         self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Tensor | None, ...], block: int

@@ -20,6 +20,7 @@ from infonce.problem import Inputs, Options
 weight_norm = torch._weight_norm_interface
 weight_norm_backward = torch.ops.aten._weight_norm_interface_backward.default
 SAFE = 1e-15  # norms between this and its inverse: no square that matters left float32's range
+LEAST = 1e-6  # the same for what the rows are divided by together with their norms
 WANTED = {(): (False, False), ("query",): (True, False), ("positive_key",): (False, True)}
 WANTED["query", "positive_key"] = (True, True)
 
@@ -27,7 +28,9 @@ WANTED["query", "positive_key"] = (True, True)
 def applies(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> bool:
     """Whether `solve` may answer a call of plain tensors on the CPU."""
     query, key, t = inputs.query, inputs.positive_key, inputs.temperature
-    if not (isinstance(t, float) and t >= FULL and options.normalize and key is not None and wanted in WANTED):
+    if not (
+        isinstance(t, float) and FULL <= t < 1 / LEAST and options.normalize and key is not None and wanted in WANTED
+    ):
         return False
     if query.dtype != key.dtype or query.dtype not in (torch.float32, torch.float64) or options.reduction == "none":
         return False

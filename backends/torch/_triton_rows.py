@@ -77,10 +77,10 @@ def from_unit_rows(
     along = tl.sum(products, axis=1)
 
     length = tl.load(lengths + row, mask=inside, other=1.0)
-    scale = tl.load(scales + row, mask=inside, other=1.0)
+    root = tl.sqrt_rn(tl.load(scales + row, mask=inside, other=1.0))
     for first in range(0, D, BLOCK):
         mask = inside[:, None] & (lanes < D - first)[None, :]
         u = tl.load(units + at + first, mask=mask, other=0.0) * over
         across = tl.div_rn(tl.load(gradients + at + first, mask=mask, other=0.0), over) - u * along[:, None]
-        # The division first: what the scale alone takes out of float32's range would come back as inf or 0.
-        tl.store(out + at + first, tl.div_rn(across, length[:, None]) * scale[:, None], mask=mask)
+        # Half of the scale before and half after: else what is tiny leaves float32's range.
+        tl.store(out + at + first, tl.div_rn(across * root[:, None], length[:, None]) * root[:, None], mask=mask)
