@@ -25,9 +25,14 @@ class Blocks(NamedTuple):
     rows: int  # at most
 
 
-CACHED = 1 << 18  # entries that stay in a core's cache
+FUNCTIONAL = Blocks(1 << 20, 1 << 20, 1 << 22, 512)  # where nothing is done in place, several copies are held
 ON_CPU = Blocks(1 << 20, 1 << 24, 1 << 22, 512)  # the logits stay in the caches
 ON_GPU = Blocks(1 << 26, 1 << 26, 1 << 29, 8192)  # 2 GiB in float32: few calls, whose sums over blocks cost little
+
+
+def rows_in_cache(width: int) -> int:
+    """How many rows of `width` numbers stay in a core's cache."""
+    return max(1, (1 << 18) // max(width, 1))
 
 
 class Halves(NamedTuple):
@@ -63,7 +68,7 @@ class Arithmetic(Protocol):
         ...
 
     def blocks(self) -> Blocks:
-        return ON_CPU
+        return FUNCTIONAL
 
     def loop(self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Any, ...], block: int) -> Any:
         """Run `body(first_row, rows_of_the_block, sums) -> (outputs, sums)` over blocks of rows.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import array_api_compat
 import numpy as np
 
-from infonce.backend import CACHED, ON_CPU, Arithmetic, Blocks, Body, Halves
+from infonce.backend import ON_CPU, Arithmetic, Blocks, Body, Halves, rows_in_cache
 
 SAFE = 1e-30  # squares of norms between this and its inverse: none that matters left float32's range
 LEAST = 1e-6  # the same for what the rows are divided by together with their norms
@@ -55,9 +55,6 @@ class ArrayAPIArithmetic(Arithmetic):
         if len(outputs) == 1:
             return outputs[0], sums
         return tuple(x[0] if x[0] is None else self.xp.concat(x, axis=0) for x in zip(*outputs, strict=True)), sums
-
-    def blocks(self) -> Blocks:
-        return ON_CPU._replace(kept=ON_CPU.whole)  # of what is not done in place several copies are held
 
     def put(self, x: Any, first_row: int, rows: Any) -> Any:
         return self.xp.concat([x[:first_row, ...], rows, x[first_row + rows.shape[0] :, ...]], axis=0)
@@ -109,7 +106,7 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         return np.exp(x, out=x)
 
     def times_sum(self, x: Any, rows: Any, columns: Any) -> Any:
-        size = max(1, CACHED // max(x.shape[1], 1))
+        size = rows_in_cache(x.shape[1])
         for first in range(0, len(x), size):
             part = x[first : first + size]
             part *= np.add(rows[first : first + size], columns, out=self._buffer(-1, x, part.shape))
@@ -188,7 +185,7 @@ class NumPyArithmetic(ArrayAPIArithmetic):
             return super().through_unit_rows(gradient, back)
         unit, length, over = back
         along = np.vecdot(unit, gradient)[..., None] * over * over
-        size = max(1, CACHED // math.prod(unit.shape[1:]))
+        size = rows_in_cache(math.prod(unit.shape[1:]))
         for first in range(0, len(unit), size):
             rows = slice(first, first + size)
             part, u = gradient[rows], unit[rows]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from infonce.backend import CACHED, ON_CPU, ON_GPU, Arithmetic, Blocks, Body, Halves
+from infonce.backend import ON_CPU, ON_GPU, Arithmetic, Blocks, Body, Halves, rows_in_cache
 
 from . import _kernel, _kernel_rows, _namespace
 from ._small import LEAST, SAFE, weight_norm, weight_norm_backward
@@ -62,7 +62,7 @@ class TorchArithmetic(Arithmetic):
     def blocks(self) -> Blocks:
         if self._device != "cpu":
             return ON_GPU
-        return ON_CPU if self.in_place else ON_CPU._replace(kept=ON_CPU.whole)  # else several copies are held
+        return ON_CPU if self.in_place else super().blocks()
 
     def loop(
         self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Tensor | None, ...], block: int
@@ -88,9 +88,10 @@ class TorchArithmetic(Arithmetic):
     def times_sum(self, x: Tensor, rows: Tensor, columns: Tensor) -> Any:
         if not self.in_place:
             return super().times_sum(x, rows, columns)
-        size = max(1, CACHED // max(x.shape[1], 1)) if self._device == "cpu" else len(x)
-        for part, of_rows in zip(x.split(size), rows.split(size), strict=True):
-            part.mul_(torch.add(of_rows, columns, out=self._buffer(-1, x, part.shape)))
+        size = rows_in_cache(x.shape[1]) if self._device == "cpu" else max(1, len(x))
+        for first in range(0, len(x), size):
+            part = x[first : first + size]
+            part.mul_(torch.add(rows[first : first + size], columns, out=self._buffer(-1, x, part.shape)))
         return x
 
     def stop_gradient(self, x: Tensor) -> Tensor:
