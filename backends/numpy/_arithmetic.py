@@ -64,8 +64,8 @@ class Normed(NamedTuple):
     """What the way back from unit rows needs."""
 
     unit: Any  # the rows over length
-    length: Any  # (rows, 1): their norms times what they were divided by
-    over: Any  # that, or 1
+    length: Any  # (rows, 1): their norms times `over`
+    over: Any  # what they were divided by
 
 
 def own_entries(x: Any, first_row: int) -> Any:
@@ -174,21 +174,20 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         # No square that matters left the dtype's range; not so for rows of zeros, or NaN.
         if x.size == 0 or not (squares.min() > SAFE and squares.max() < 1 / SAFE):
             return super().unit_rows(x, over)
-        if over is not None and not (np.min(over) > LEAST and np.max(over) < 1 / LEAST):
+        over = 1.0 if over is None else over
+        least, most = (over, over) if isinstance(over, float) else (over.min(), over.max())
+        if not (least > LEAST and most < 1 / LEAST):
             return super().unit_rows(x, over)
-        length = np.sqrt(squares) if over is None else np.sqrt(squares) * over
+        length = np.sqrt(squares)
+        length *= over
         unit = x / length
-        return unit, Normed(unit, length, 1 if over is None else over)
+        return unit, Normed(unit, length, over)
 
     def through_unit_rows(self, gradient: Any, back: Any) -> Any:
         if not isinstance(back, Normed):
             return super().through_unit_rows(gradient, back)
         unit, length, over = back
         along = np.vecdot(unit, gradient)[..., None] * over * over
-        size = rows_in_cache(math.prod(unit.shape[1:]))
-        for first in range(0, len(unit), size):
-            rows = slice(first, first + size)
-            part, u = gradient[rows], unit[rows]
-            part -= np.multiply(u, along[rows], out=self._buffer(-3, u, u.shape))
-            part /= length[rows]
+        gradient -= np.multiply(unit, along, out=self._buffer(-3, unit, unit.shape))
+        gradient /= length
         return gradient
