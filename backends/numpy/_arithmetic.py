@@ -187,7 +187,7 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         if not isinstance(back, Normed):
             return super().through_unit_rows(gradient, back)
         unit, length, over = back
-        along = np.vecdot(unit, gradient)[..., None] * over * over
+        along = np.vecdot(unit, gradient)[..., None] * (over * over)
         gradient -= np.multiply(unit, along, out=self._buffer(-3, unit, unit.shape))
         gradient /= length
         return gradient
