@@ -35,14 +35,31 @@ def rows_in_cache(width: int) -> int:
     return max(1, (1 << 18) // max(width, 1))
 
 
-class Halves(NamedTuple):
-    """Rows that bfloat16 holds without rounding, and what makes their products logits."""
+class Halved(NamedTuple):
+    """Rows as bfloat16 multiplies them."""
 
-    rows: Any  # (B, D)
-    keys: Any  # (columns, D)
-    row_factor: Any  # (B, 1), float32
-    column_factor: Any  # (1, columns), float32
-    dtype: Any  # bfloat16, in which the slopes are multiplied
+    rows: Any  # (N, D): without rounding
+    factor: Any  # (N, 1), float32: times this they are what `frame.sphere` makes of them
+    rounded: Any  # (N, D): that
+
+
+class Fused(Protocol):
+    """The product of halves and the exponentials of bounded logits z in one pass, which stores no logit.
+
+    A row's own entries, no candidates, are (i, first_row + i) and, with a period, its multiples before and after.
+    """
+
+    def totals(
+        self, rows: Halved, keys: Halved, first_row: Any, period: Any = None, columns: bool = True
+    ) -> tuple[Any, Any, Any]:
+        """The sums of exp(z) over each row, (B, 1), and each of the `columns`, (1, M); and without period the own z."""
+        ...
+
+    def weighted(
+        self, rows: Halved, keys: Halved, first_row: Any, row: Any, column: Any, own: Any = None, period: Any = None
+    ) -> Any:
+        """exp(z_ij) (row_i + column_j), rounded to halves, and at own entries `own`, (B, 1) or 0."""
+        ...
 
 
 class Arithmetic(Protocol):
@@ -131,19 +148,16 @@ class Arithmetic(Protocol):
         return self.leave_out(x, ahead % max(samples, 1) == 0)
 
     def against_others(
-        self, rows: Any, keys: Any, own: Any, first_row: Any, bounded: bool, halves: Halves | None = None
+        self, rows: Any, keys: Any, own: Any, first_row: Any, bounded: bool, halves: tuple[Halved, Halved] | None = None
     ) -> tuple[Any, Any, Any, Any]:
         """Of logits z = rows @ keys^T, whose positives z+ are the entries (i, first_row + i): (p, total, lse, z+).
 
         p is exp(z - m), and -total, the slope of the positive, in its place; total is the sum over the others, m their
         maximum in each row (0 where |z| is `bounded`) and lse the logarithm of sum exp(z). `own` are the rows' own
-        keys. With `halves` those are multiplied, and p is rounded.
+        keys. With `halves` of both sides those are multiplied, and p is rounded.
         """
         xp = self.xp
-        if halves is None:
-            z = self.scores(rows, keys)
-        else:
-            z = self.scores(halves.rows, halves.keys) * halves.row_factor * halves.column_factor
+        z = self.scores(rows, keys) if halves is None else self.half_scores(*halves)
         positive = self.positive_scores(rows, own, z, first_row)
         z = self.write_own(z, first_row, -math.inf)
         if bounded:
@@ -156,7 +170,7 @@ class Arithmetic(Protocol):
             total = xp.sum(e, axis=-1, keepdims=True)
             lse = largest + xp.log(total)
         p = self.write_own(e, first_row, -total)
-        return (p if halves is None else xp.astype(p, halves.dtype)), total, lse, positive
+        return (p if halves is None else xp.astype(p, halves[1].rounded.dtype)), total, lse, positive
 
     def put(self, x: Any, first_row: Any, rows: Any) -> Any:
         """`x` with `rows` in place of its own from `first_row` on."""
@@ -167,6 +181,19 @@ class Arithmetic(Protocol):
 
         The slopes of float16 leave its range.
         """
+        return None
+
+    def halved(self, x: Any, unit: Any, back: Any, half: Any, normalize: bool) -> Halved:
+        """The rows `x`, which `half` holds, as it multiplies them; `frame.sphere` made `unit` of them."""
+        xp, dtype = self.xp, unit.dtype
+        x, rounded, one = xp.astype(x, dtype), xp.astype(unit, half), xp.ones_like(unit[:, :1])
+        if not normalize:
+            return Halved(xp.astype(x, half), (one if back is None else one / back), rounded)
+        _, (length, scale), over = back
+        return Halved(xp.astype(x * scale, half), (one / length if over is None else one / (length * over)), rounded)
+
+    def fused(self, rows: Halved, keys: Halved, period: Any = None) -> Fused | None:
+        """Passes over these rows' bounded logits that are fused with the product; None where there are none."""
         return None
 
     def product(self, a: Any, b: Any) -> Any:
@@ -199,9 +226,19 @@ class Arithmetic(Protocol):
         """rows @ keys^T; the block before of the same part is lost."""
         return self.product(rows, self.xp.matrix_transpose(keys))
 
-    def unit_rows(self, x: Any, over: Any = None) -> tuple[Any, Any]:
-        """The rows over their norms, and over `over`, a number or an array; and what `through_unit_rows` needs."""
-        unit, norm = rows.unit_rows(self.xp, x)
+    def half_scores(self, rows: Halved, keys: Halved, part: int = 0) -> Any:
+        """`scores` of halves, in float32."""
+        z = self.scores(rows.rows, keys.rows, part)
+        z *= rows.factor
+        z *= self.xp.matrix_transpose(keys.factor)
+        return z
+
+    def unit_rows(self, x: Any, dtype: Any, over: Any = None) -> tuple[Any, Any]:
+        """The rows over their norms, and over `over`, a number or an array; and what `through_unit_rows` needs.
+
+        Both in `dtype`.
+        """
+        unit, norm = rows.unit_rows(self.xp, self.xp.astype(x, dtype, copy=False))
         return (unit if over is None else unit / over), (unit, norm, over)
 
     def through_unit_rows(self, gradient: Any, back: Any) -> Any:

@@ -11,11 +11,10 @@ import math
 import operator
 from typing import Any, NamedTuple
 
-from .backend import Arithmetic
+from .backend import Arithmetic, Halved
 from .forms import LOWEST, log_of, nonzero
-from .frame import HalfKeys
 
-ROWS = ("query", "positive", "own", "ids", "negative_ids", "mask", "bias", "temperature", "halves", "factor")
+ROWS = ("query", "positive", "own", "ids", "negative_ids", "mask", "bias", "temperature")
 
 
 class Sides(NamedTuple):
@@ -41,15 +40,28 @@ class Sides(NamedTuple):
     mask: Any = None  # (1 or N, 1 or columns), True: counts
     bias: Any = None  # (1 or N, columns)
     # Where halves are multiplied as such:
-    halves: Any = None  # (N, D): what `factor` makes `query` of
-    factor: Any = None  # (N, 1)
-    half_batch: HalfKeys | None = None
-    half_shared: HalfKeys | None = None
+    halves: Halved | None = None  # of the queries
+    half_batch: Halved | None = None
+    half_shared: Halved | None = None
 
     @property
     def rows(self) -> tuple[Any, ...]:
         """What a loop cuts into blocks of rows."""
-        return tuple(getattr(self, name) if cut else None for name, cut in zip(ROWS, self.by_row, strict=True))
+        found = (getattr(self, name) if cut else None for name, cut in zip(ROWS, self.by_row, strict=True))
+        return *found, *(self.halves or ())
+
+    @property
+    def plain(self) -> bool:
+        """Whether the candidates are the batch's keys, all of them, as they are."""
+        others = self.shared, self.own, self.ids, self.mask, self.bias
+        return self.batch is not None and not self.margin and all(x is None for x in others)
+
+    @property
+    def both_halves(self) -> tuple[Halved, Halved]:
+        """Of the queries and of the batch's keys, where those are halves."""
+        assert self.halves is not None
+        assert self.half_batch is not None
+        return self.halves, self.half_batch
 
     @property
     def bias_by_row(self) -> bool:
@@ -59,7 +71,8 @@ class Sides(NamedTuple):
         """These rows of it."""
         if rows[0] is self.query:
             return self
-        return self._replace(**{name: x for name, x in zip(ROWS, rows, strict=True) if x is not None})
+        named = {name: x for name, x in zip(ROWS, rows, strict=False) if x is not None}
+        return self._replace(**named, halves=None if self.halves is None else Halved(*rows[len(ROWS) :]))
 
 
 class Block(NamedTuple):
@@ -85,7 +98,7 @@ def logits(b: Arithmetic, whole: Sides, rows: tuple[Any, ...], first_row: Any) -
         z.append(multiplied(b, sides, sides.shared, sides.half_shared, part=1))
     if own is not None:
         own = xp.astype(own, sides.query.dtype)
-        own, back = b.unit_rows(own) if sides.normalize else (own, None)
+        own, back = b.unit_rows(own, own.dtype) if sides.normalize else (own, None)
         z.append(xp.squeeze(xp.matmul(own, xp.expand_dims(sides.query, axis=-1)), axis=-1))
     scores, batch = z, None if sides.batch is None else z[0]
     positive = b.positive_scores(sides.query, sides.positive, batch, first_row)
@@ -102,13 +115,10 @@ def logits(b: Arithmetic, whole: Sides, rows: tuple[Any, ...], first_row: Any) -
     return Block(sides, first_row, positive, z, unbiased, scores, own, back)
 
 
-def multiplied(b: Arithmetic, sides: Sides, keys: Any, halves: HalfKeys | None, part: int = 0) -> Any:
-    if halves is None:
+def multiplied(b: Arithmetic, sides: Sides, keys: Any, halves: Halved | None, part: int = 0) -> Any:
+    if sides.halves is None or halves is None:
         return b.scores(sides.query, keys, part)
-    z = b.scores(sides.halves, halves.keys, part)
-    z *= sides.factor
-    z *= halves.factor
-    return z
+    return b.half_scores(sides.halves, halves, part)
 
 
 def left(b: Arithmetic, sides: Sides, z: list[Any], out: list[Any], first_row: Any) -> list[Any]:
@@ -261,7 +271,7 @@ def pull(
     return (d_query, d_positive, d_own), (d_batch, d_shared)
 
 
-def factors(xp: Any, part: Any, rows: Any, keys: Any, halves: HalfKeys | None) -> tuple[Any, Any, Any]:
+def factors(xp: Any, part: Any, rows: Any, keys: Any, halves: Halved | None) -> tuple[Any, Any, Any]:
     """What the products of a gradient multiply."""
     if halves is None:
         return part, rows, keys

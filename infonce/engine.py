@@ -12,8 +12,6 @@ from .frame import (
     column,
     compute_dtype,
     divisor,
-    half_keys,
-    in_halves,
     of_weight,
     off_sphere,
     per_row,
@@ -84,15 +82,11 @@ def sides_of(b: Arithmetic, options: Options, inputs: Inputs) -> tuple[Sides, di
     if batch is not None or negatives is not None:
         mask = None if inputs.mask is None else as_matrix(xp, inputs.mask)
         bias = None if inputs.bias is None else xp.astype(as_matrix(xp, inputs.bias), dtype)
-    halves = factor = half_batch = half_shared = None
+    halves = half_batch = half_shared = None
     half = b.half_products(*(getattr(inputs, name) for name in names))
     if half is not None:
-        halves, factor = in_halves(b, inputs.query, dtype, half, units["query"][1], options.normalize)
-        keys = {
-            name: half_keys(b, getattr(inputs, name), units[name][0], half, units[name][1], options.normalize)
-            for name in names[1:]
-        }
-        half_batch, half_shared = None if batch is None else keys["positive_key"], keys.get("negative_keys")
+        made = {name: b.halved(getattr(inputs, name), *units[name], half, options.normalize) for name in names}
+        halves, half_batch, half_shared = made["query"], made["positive_key"], made.get("negative_keys")
     sides = Sides(
         query=query,
         positive=positive,
@@ -113,7 +107,6 @@ def sides_of(b: Arithmetic, options: Options, inputs: Inputs) -> tuple[Sides, di
             *(True, True, paired and negatives is not None, ids is not None, paired and negative_ids is not None),
             *(x is not None and b.shape(x)[0] != 1 for x in (mask, bias)),
             per_row(temperature),
-            *(half is not None, half is not None),
         ),
         ids=ids,
         key_ids=None if ids is None else xp.matrix_transpose(ids),
@@ -121,7 +114,6 @@ def sides_of(b: Arithmetic, options: Options, inputs: Inputs) -> tuple[Sides, di
         mask=mask,
         bias=bias,
         halves=halves,
-        factor=factor,
         half_batch=half_batch,
         half_shared=half_shared,
     )

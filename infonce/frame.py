@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from .backend import Arithmetic
 from .forms import nonzero
@@ -68,33 +68,10 @@ def temperature_gradient(b: Arithmetic, along: Any, t: Any, like: Any, more: Any
 
 def sphere(b: Arithmetic, x: Any, dtype: Any, normalize: bool, over: Any = None) -> tuple[Any, Any]:
     """The rows that are multiplied, in the compute dtype: unit rows or as they are, over `over`; and the way back."""
-    x = b.xp.astype(x, dtype, copy=False)
     if normalize:
-        return b.unit_rows(x, over)
+        return b.unit_rows(x, dtype, over)
+    x = b.xp.astype(x, dtype, copy=False)
     return (x if over is None else x / over), over
-
-
-class HalfKeys(NamedTuple):
-    """Keys as bfloat16 multiplies them."""
-
-    keys: Any  # (M, D): without rounding
-    factor: Any  # (1, M): times this they are unit rows
-    rounded: Any  # (M, D): unit rows
-
-
-def half_keys(b: Arithmetic, x: Any, unit: Any, half: Any, back: Any, normalize: bool) -> HalfKeys:
-    keys, factor = in_halves(b, x, unit.dtype, half, back, normalize)
-    return HalfKeys(keys, b.xp.matrix_transpose(factor), b.xp.astype(unit, half))
-
-
-def in_halves(b: Arithmetic, x: Any, dtype: Any, half: Any, back: Any, normalize: bool) -> tuple[Any, Any]:
-    """Rows that half precision holds without rounding, and the factors, (N, 1), that make them those of `sphere`."""
-    x = b.xp.astype(x, dtype)
-    one = b.xp.ones_like(x[:, :1])
-    if not normalize:
-        return b.xp.astype(x, half), (one if back is None else one / back)
-    _, (length, scale), over = back
-    return b.xp.astype(x * scale, half), (one / length if over is None else one / (length * over))
 
 
 def off_sphere(b: Arithmetic, gradient: Any, back: Any, normalize: bool) -> Any:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .backend import Arithmetic, Halves
+from .backend import Arithmetic
 from .frame import (
     bounded,
     compute_dtype,
     divisor,
-    half_keys,
-    in_halves,
     off_sphere,
     per_row,
     reduced,
@@ -46,17 +44,18 @@ def solve(
     of_query = "query" in wanted or of_temperature
     weight = row_weight(b, options, key, None, cotangent) if wanted else None
     half = b.half_products(inputs.query, inputs.positive_key)
-    right = None if half is None else half_keys(b, inputs.positive_key, key, half, key_back, options.normalize)
+    right = None if half is None else b.halved(inputs.positive_key, key, key_back, half, options.normalize)
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
         """All that a block of queries needs, their way to the sphere and back included: while it is in the caches."""
         raw, own, *of_rows = rows
         over, w = (x if y is None else y for x, y in zip((t, weight), of_rows, strict=True))
         q, back = sphere(b, raw, dtype, options.normalize, over)
-        halves = None
-        if right is not None:
-            left, factor = in_halves(b, raw, dtype, half, back, options.normalize)
-            halves = Halves(left, right.keys, factor, right.factor, half)
+        halves = None if right is None else (b.halved(raw, q, back, half, options.normalize), right)
+        fused = b.fused(*halves) if halves is not None and within and not wanted else None
+        if halves is not None and fused is not None:
+            total, _, positive = fused.totals(*halves, first_row, columns=False)
+            return (b.softplus(xp.log(total) - positive)[0], None, None), ()
         p, total, lse, positive = b.against_others(q, key, own, first_row, within, halves)
         loss, missed = b.softplus(lse - positive)
         if not wanted:

@@ -17,10 +17,10 @@ import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .backend import Arithmetic
+from .backend import Arithmetic, Fused, Halved
 from .block import exponentials
 from .forms import LOWEST, exp_minus, log_of, nonzero
-from .frame import bounded, compute_dtype, in_halves, off_sphere, per_row, reduced, row_weight, rows_per_block, sphere
+from .frame import bounded, compute_dtype, off_sphere, per_row, reduced, row_weight, rows_per_block, sphere
 from .problem import Gradients, Inputs, Options
 
 PARTS = 2  # half of the usual rows in a block: it scores B (B + R/2) pairs for the B R/2 that count
@@ -34,16 +34,8 @@ class Rows(NamedTuple):
     views: int
     half: Any  # R // 2
     bounded: bool  # as in `block.Sides`
-    low: Low | None = None
-    low_cyclic: Low | None = None
-
-
-class Low(NamedTuple):
-    """Rows as bfloat16 multiplies them."""
-
-    rows: Any  # (R, D): without rounding
-    factor: Any  # (R, 1): times this they are `Rows.rows`
-    rounded: Any  # (R, D): those
+    halves: Halved | None = None  # of `rows`
+    halves_cyclic: Halved | None = None
 
 
 class Positives(NamedTuple):
@@ -67,26 +59,24 @@ def doubled(b: Arithmetic, x: Any, half: Any) -> Any:
     return b.xp.concat([x, x[:half, ...]], axis=0)
 
 
-def scored(b: Arithmetic, z: Rows, rows: Any, low: tuple[Any, ...], first_row: Any) -> tuple[Any, Any]:
+def scored(b: Arithmetic, z: Rows, rows: Any, halves: tuple[Any, ...], first_row: Any) -> tuple[Any, Any]:
     """A block's logits against the rows ahead, (B, B + R/2), -inf where a pair is not of this visit; and those rows.
 
     The rows are those that the products of the gradient multiply.
     """
     width = b.size(rows) + z.half
-    if z.low_cyclic is None:
+    if z.halves_cyclic is None:
         partners = b.take(z.cyclic, first_row, width)
         s = b.scores(rows, partners)
     else:
-        exact, factor, partners = (b.take(x, first_row, width) for x in z.low_cyclic)
-        s = b.scores(low[0], exact)
-        s *= low[1]
-        s *= b.xp.matrix_transpose(factor)
+        taken = Halved(*(b.take(x, first_row, width) for x in z.halves_cyclic))
+        s, partners = b.half_scores(Halved(*halves), taken), taken.rounded
     return partners, b.mask_visit(s, b.size(z.rows), z.views)
 
 
 def by_row(z: Rows) -> tuple[Any, ...]:
     """What a loop cuts into blocks of rows."""
-    return z.rows, *(z.low or ())
+    return z.rows, *(z.halves or ())
 
 
 def negatives(b: Arithmetic, z: Rows, block_size: int) -> Any:
@@ -147,8 +137,8 @@ def gradient(b: Arithmetic, z: Rows, block_size: int, lse: Any, weight: Any) -> 
         return (xp.zeros_like(z.cyclic),)
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
-        lse_row, w_row, a, *low = rows
-        partners, s = scored(b, z, a, tuple(low), first_row)
+        lse_row, w_row, a, *halves = rows
+        partners, s = scored(b, z, a, tuple(halves), first_row)
         width = b.size(partners)
         lse_column = xp.matrix_transpose(b.take(lse_cyclic, first_row, width))
         w_column = xp.matrix_transpose(b.take(weight_cyclic, first_row, width))
@@ -158,8 +148,8 @@ def gradient(b: Arithmetic, z: Rows, block_size: int, lse: Any, weight: Any) -> 
             g = b.exp_shifted(s, lse_column, w_column, keep=True)
             g += b.exp_shifted(s, lse_row, w_row)
         (total,) = sums or start()
-        if low:
-            g, a = xp.astype(g, partners.dtype), low[2]
+        if halves:
+            g, a = xp.astype(g, partners.dtype), Halved(*halves).rounded
         part = b.add_product(b.take(total, first_row, width), xp.matrix_transpose(g), a)
         return (b.product(g, partners),), (b.put(total, first_row, part),)
 
@@ -170,14 +160,8 @@ def gradient(b: Arithmetic, z: Rows, block_size: int, lse: Any, weight: Any) -> 
 def whole(b: Arithmetic, z: Rows) -> tuple[Any, Callable[[Any], Any]]:
     """`negatives`, and `gradient` as a function of the weights, of few rows: two products of all rows at once."""
     xp, samples = b.xp, b.size(z.rows) // z.views
-    rows = z.rows
-    if z.low is None:
-        s = b.scores(rows, rows)
-    else:
-        exact, factor, rows = z.low
-        s = b.scores(exact, exact)
-        s *= factor
-        s *= xp.matrix_transpose(factor)
+    rows = z.rows if z.halves is None else z.halves.rounded
+    s = b.scores(rows, rows) if z.halves is None else b.half_scores(z.halves, z.halves)
     s = b.mask_samples(s, samples, z.views)
     ((e,),), (total,), (lse,) = exponentials(b, [s], (1.0,), True, z.rows[:, :1], z.bounded)
 
@@ -188,7 +172,33 @@ def whole(b: Arithmetic, z: Rows) -> tuple[Any, Callable[[Any], Any]]:
         else:
             p = e * scale
             g = p + xp.matrix_transpose(p)
-        return b.product(g if z.low is None else xp.astype(g, rows.dtype), rows)
+        return b.product(g if z.halves is None else xp.astype(g, rows.dtype), rows)
+
+    return lse, gradient
+
+
+def in_passes(
+    b: Arithmetic, z: Rows, fused: Fused, halves: Halved, block_size: int
+) -> tuple[Any, Callable[[Any], Any]]:
+    """As `whole`, of any number of rows, by fused passes over all of them: three products, none transposed."""
+    xp, samples = b.xp, b.size(z.rows) // z.views
+
+    def sums(first_row: Any, rows: tuple[Any, ...], _: Any) -> Any:
+        return (fused.totals(Halved(*rows), halves, first_row, samples, columns=False)[0],), ()
+
+    (total,), _ = b.loop(sums, tuple, halves, block_size)
+    lse = log_of(xp, total)
+
+    def gradient(weight: Any) -> Any:
+        scale = weight * exp_minus(xp, lse)
+        column = xp.matrix_transpose(scale)
+
+        def body(first_row: Any, rows: tuple[Any, ...], _: Any) -> Any:
+            row, *of_block = rows
+            g = fused.weighted(Halved(*of_block), halves, first_row, row, column, period=samples)
+            return (b.product(g, halves.rounded),), ()
+
+        return b.loop(body, tuple, (scale, *halves), block_size)[0][0]
 
     return lse, gradient
 
@@ -242,16 +252,19 @@ def solve(
     block_size = rows_per_block(b, options, rows, rows, PARTS, kept=within and bool(wanted))
     half = b.size(a) // 2
     at_once = rows is not None and rows <= block_size
-    low = low_cyclic = None
+    halves = halves_cyclic = None
     dtype_of_halves = b.half_products(inputs.query)
     if dtype_of_halves is not None:
-        exact, factor = in_halves(b, inputs.query, dtype, dtype_of_halves, back, options.normalize)
-        low = Low(exact, factor, xp.astype(a, dtype_of_halves))
-        low_cyclic = None if at_once else Low(*(doubled(b, x, half) for x in low))
-    cyclic = a if at_once else doubled(b, a, half)
-    z = Rows(a, cyclic, options.views, half, within, low, low_cyclic)
+        halves = b.halved(inputs.query, a, back, dtype_of_halves, options.normalize)
+    fused = None if halves is None or not within else b.fused(halves, halves, b.size(a) // options.views)
+    if not at_once and fused is None:
+        halves_cyclic = None if halves is None else Halved(*(doubled(b, x, half) for x in halves))
+    cyclic = a if at_once or fused is not None else doubled(b, a, half)
+    z = Rows(a, cyclic, options.views, half, within, halves, halves_cyclic)
     p = positives(b, z)
-    if at_once:
+    if halves is not None and fused is not None:
+        lse, pull = in_passes(b, z, fused, halves, rows_per_block(b, options, rows, rows))
+    elif at_once:
         lse, pull = whole(b, z)
     else:
         lse = negatives(b, z, block_size)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from infonce import info_nce
-from infonce.backend import Arithmetic
+from infonce.backend import Arithmetic, Halved
 from infonce.conformance.cases import all_cases
 from infonce.conformance.variants._subject import BoundSubject
 from infonce.jax._arithmetic import JAXArithmetic
@@ -36,8 +36,48 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch, framework: str) -> list[bool]:
     return chosen
 
 
+class Passes:
+    """`Fused` in plain torch; `made` names each that was asked for."""
+
+    def __init__(self) -> None:
+        self.made: set[str] = set()
+
+    def logits(self, rows: Halved, keys: Halved, first_row: int, period: int | None) -> tuple[Any, Any]:
+        z = (rows.rows.float() @ keys.rows.float().T) * rows.factor * keys.factor.T
+        ahead = torch.arange(z.shape[1]) - first_row - torch.arange(z.shape[0])[:, None]
+        return z, ahead == 0 if period is None else ahead % period == 0
+
+    def totals(
+        self, rows: Halved, keys: Halved, first_row: int, period: int | None = None, columns: bool = True
+    ) -> Any:
+        self.made.add(f"totals{' of columns' * columns}{' of samples' * (period is not None)}")
+        z, own = self.logits(rows, keys, first_row, period)
+        e = z.exp().masked_fill(own & ~z.isnan(), 0)
+        return e.sum(1, keepdim=True), e.sum(0, keepdim=True) if columns else None, None if period else z[own][:, None]
+
+    def weighted(
+        self, rows: Halved, keys: Halved, first_row: int, row: Any, column: Any, own: Any = None, period: Any = None
+    ) -> Any:
+        self.made.add(f"weighted{' of samples' * (period is not None)}")
+        z, is_own = self.logits(rows, keys, first_row, period)
+        return torch.where(is_own, 0.0 if own is None else own, z.exp() * (row + column)).bfloat16()
+
+
+@pytest.mark.parametrize("variant", ["torch", "torch:no_grad"])
+def test_exponentials_in_one_pass_pass_the_suite(monkeypatch: pytest.MonkeyPatch, variant: str) -> None:
+    passes = Passes()
+    monkeypatch.setattr(TorchArithmetic, "fused", lambda *_: passes)
+    judge(monkeypatch, variant)
+    with_gradient = {"weighted", "weighted of samples"} if variant == "torch" else set()
+    assert passes.made == {"totals", "totals of columns", "totals of samples", *with_gradient}
+
+
 @pytest.mark.parametrize("variant", ["torch", "torch:no_grad", "jax"])
 def test_products_of_halves_pass_the_suite(monkeypatch: pytest.MonkeyPatch, variant: str) -> None:
+    judge(monkeypatch, variant)
+
+
+def judge(monkeypatch: pytest.MonkeyPatch, variant: str) -> None:
     framework = variant.partition(":")[0]
     chosen = as_on_a_gpu(monkeypatch, framework)
     toolkit = importlib.import_module(f"infonce.conformance.variants.{framework}")

@@ -50,6 +50,7 @@ CASES = {
     "over-large": Case(8, 100, 1e6),
     "over-small": Case(8, 100, 1e-4),
     "bfloat16": Case(5, 100, dtype="bfloat16"),  # the interpreter holds no subnormal ones
+    "bfloat16-wide": Case(5, ENTRIES + 100, dtype="bfloat16"),
     "float16": Case(1, 100, dtype="float16"),
     "transposed": Case(9, 40, transposed=True),
     "nan": Case(9, 100, lost=math.nan),
@@ -96,7 +97,7 @@ def differences(case: Case) -> list[str]:
         x[1, -1] = g[-2, 0] = case.lost
         lost[0, 1] = lost[1, [1, -2]] = True
     with np.errstate(invalid="ignore"):  # inf / inf
-        unit, length, scale = unit_rows(x, case.over)
+        unit, (length, scale), halves = unit_rows(x, case.over)
         got = unit, length, scale, through_unit_rows(g, unit, length, scale, case.over)
     allowed = 1e-6 * np.abs(want[0]), 1e-6 * want[1], 0 * want[2], 2e-6 * slope + 1e-45
     for name, y, exact, least in zip(("unit", "length", "scale", "gradient"), got, want, allowed, strict=True):
@@ -108,6 +109,15 @@ def differences(case: Case) -> list[str]:
             found.append(f"{name}{list(map(int, i))} = {values[i]}, but should be {exact[i]}; {wrong.sum()} are wrong")
         if name in ("unit", "gradient") and not np.isnan(values[away]).any(axis=1).all():
             found.append(f"{name} = {values[away]}, but should have NaN in each row")
+    if halves is None:
+        return found if case.dtype != "bfloat16" else [*found, "there are no halves"]
+    # The interpreter cuts bfloat16 off, where a GPU rounds to the nearest.
+    wanted = x.double().numpy() * want[2], 1 / (want[1] * case.over), want[0]
+    for name, y, exact, least in zip(halves._fields, halves, wanted, (0, 1e-6, 2**-7), strict=True):
+        if y.dtype != (torch.float32 if name == "factor" else torch.bfloat16):
+            found.append(f"{name} is of {y.dtype}")
+        if not (np.abs(y.double().numpy() - exact) <= least * np.abs(exact)).all():
+            found.append(f"{name} = {y}, but should be {exact}")
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import array_api_compat
 import numpy as np
 
-from infonce.backend import ON_CPU, Arithmetic, Blocks, Body, Halves, rows_in_cache
+from infonce.backend import ON_CPU, Arithmetic, Blocks, Body, Halved, rows_in_cache
 
 SAFE = 1e-30  # squares of norms between this and its inverse: none that matters left float32's range
 LEAST = 1e-6  # the same for what the rows are divided by together with their norms
@@ -117,7 +117,7 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         return x
 
     def against_others(
-        self, rows: Any, keys: Any, own: Any, first_row: int, bounded: bool, halves: Halves | None = None
+        self, rows: Any, keys: Any, own: Any, first_row: int, bounded: bool, halves: tuple[Halved, Halved] | None = None
     ) -> tuple[Any, Any, Any, Any]:
         z = self.scores(rows, keys)
         own = own_entries(z, first_row)
@@ -169,15 +169,16 @@ class NumPyArithmetic(ArrayAPIArithmetic):
             return super().positive_scores(rows, keys, block, first_row)
         return block.diagonal(first_row).copy()[:, None]
 
-    def unit_rows(self, x: Any, over: Any = None) -> Any:
+    def unit_rows(self, x: Any, dtype: Any, over: Any = None) -> Any:
+        x = x.astype(dtype, copy=False)
         squares = np.vecdot(x, x)[..., None]
         # No square that matters left the dtype's range; not so for rows of zeros, or NaN.
         if x.size == 0 or not (squares.min() > SAFE and squares.max() < 1 / SAFE):
-            return super().unit_rows(x, over)
+            return super().unit_rows(x, dtype, over)
         over = 1.0 if over is None else over
         least, most = (over, over) if isinstance(over, float) else (over.min(), over.max())
         if not (least > LEAST and most < 1 / LEAST):
-            return super().unit_rows(x, over)
+            return super().unit_rows(x, dtype, over)
         length = np.sqrt(squares)
         length *= over
         unit = x / length

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from infonce.backend import ON_CPU, ON_GPU, Arithmetic, Blocks, Body, Halves, rows_in_cache
+from infonce.backend import ON_CPU, ON_GPU, Arithmetic, Blocks, Body, Fused, Halved, rows_in_cache
 
-from . import _kernel, _kernel_rows, _namespace
+from . import _kernel, _kernel_products, _kernel_rows, _namespace
 from ._small import LEAST, SAFE, weight_norm, weight_norm_backward
 
 NAMES = {getattr(torch, name): name for name in ("float16", "bfloat16", "float32", "float64")}
@@ -34,6 +34,7 @@ class OnGPU(NamedTuple):
     unit: Tensor
     norm: tuple[Tensor, Tensor]  # length and scale
     over: float | None
+    halves: Halved | None
 
 
 class TorchArithmetic(Arithmetic):
@@ -132,15 +133,19 @@ class TorchArithmetic(Arithmetic):
         return x
 
     def against_others(
-        self, rows: Tensor, keys: Tensor, own: Tensor, first_row: int, bounded: bool, halves: Halves | None = None
+        self,
+        rows: Tensor,
+        keys: Tensor,
+        own: Tensor,
+        first_row: int,
+        bounded: bool,
+        halves: tuple[Halved, Halved] | None = None,
     ) -> Any:
         if not self.in_place:
             return super().against_others(rows, keys, own, first_row, bounded, halves)
         if self._has_kernels(rows):
             return _kernel.against_others(self.scores, rows, keys, first_row, bounded, halves)
-        z = self.scores(rows, keys) if halves is None else self.scores(halves.rows, halves.keys)
-        if halves is not None:
-            z.mul_(halves.row_factor).mul_(halves.column_factor)
+        z = self.scores(rows, keys) if halves is None else self.half_scores(*halves)
         entries = z.diagonal(first_row).unsqueeze_(1)
         positive = entries.clone()
         entries.fill_(-math.inf)
@@ -148,7 +153,7 @@ class TorchArithmetic(Arithmetic):
         z = (z if bounded else z.sub_(largest)).exp_()
         total = z.sum(1, True)
         entries.copy_(total).neg_()
-        return (z if halves is None else z.to(halves.dtype)), total, total.log().add_(largest), positive
+        return (z if halves is None else z.to(torch.bfloat16)), total, total.log().add_(largest), positive
 
     def _has_kernels(self, x: Tensor) -> bool:
         return self.in_place and x.dtype == torch.float32 and _kernel.available(x.device)
@@ -165,6 +170,15 @@ class TorchArithmetic(Arithmetic):
         cuda = self.in_place and all(x.is_cuda and x.dtype == torch.bfloat16 for x in arrays)
         return torch.bfloat16 if cuda else None
 
+    def halved(self, x: Tensor, unit: Tensor, back: Any, half: Any, normalize: bool) -> Halved:
+        if isinstance(back, OnGPU) and back.halves is not None:
+            return back.halves
+        return super().halved(x, unit, back, half, normalize)
+
+    def fused(self, rows: Halved, keys: Halved, period: int | None = None) -> Fused | None:
+        kernels = self._has_kernels(rows.factor) and _kernel_products.fits(rows, keys, period)
+        return _kernel_products if kernels else None
+
     def product(self, a: Tensor, b: Tensor) -> Tensor:
         if a.dtype != torch.bfloat16:
             return torch.matmul(a, b)
@@ -172,9 +186,13 @@ class TorchArithmetic(Arithmetic):
         return torch.mm(a, b, out_dtype=torch.float32) if a.is_cuda else torch.mm(a.float(), b.float())
 
     def add_product(self, total: Tensor | None, a: Tensor, b: Tensor) -> Any:
-        if not self.in_place or total is None or a.dtype == torch.bfloat16:
+        if not self.in_place or total is None:
             return super().add_product(total, a, b)
-        return total.addmm_(a, b)
+        if a.dtype != torch.bfloat16:
+            return total.addmm_(a, b)
+        if not a.is_cuda:
+            return total.addmm_(a.float(), b.float())
+        return torch.addmm(total, a, b, out_dtype=torch.float32, out=total)
 
     def scores(self, rows: Tensor, keys: Tensor, part: int = 0) -> Any:
         if not self.in_place or rows.dtype == torch.bfloat16:
@@ -196,21 +214,23 @@ class TorchArithmetic(Arithmetic):
             return super().positive_scores(rows, keys, block, first_row)
         return block.diagonal(first_row).clone().unsqueeze_(1)
 
-    def unit_rows(self, x: Tensor, over: Any = None) -> tuple[Tensor, Any]:
-        if x.numel() > 0 and (over is None or isinstance(over, float)) and self._has_kernels(x):
+    def unit_rows(self, x: Tensor, dtype: Any, over: Any = None) -> tuple[Tensor, Any]:
+        known = over is None or isinstance(over, float)
+        if x.numel() > 0 and known and dtype == torch.float32 and self.in_place and _kernel.available(x.device):
             flat = x.reshape(-1, x.shape[-1]).contiguous()
-            made, *of_rows = _kernel_rows.unit_rows(flat, 1.0 if over is None else over)
-            return made.view(x.shape), OnGPU(made, (of_rows[0], of_rows[1]), over)
+            made, scales, halves = _kernel_rows.unit_rows(flat, 1.0 if over is None else over)
+            return made.view(x.shape), OnGPU(made, scales, over, halves)
         # On the CPU a look at the norms waits for nothing: unless one is extreme, its squares were in range.
         if not self.in_place or x.device.type != "cpu" or x.numel() == 0:
-            return super().unit_rows(x, over)
+            return super().unit_rows(x, dtype, over)
+        x = x.to(dtype)
         flat = x if x.ndim == 2 and x.is_contiguous() else x.reshape(-1, x.shape[-1]).contiguous()
         number, rest = (over, None) if isinstance(over, float) and LEAST < over < 1 / LEAST else (1.0, over)
         length = flat.new_full((flat.shape[0], 1), 1 / number)
         unit, norm = weight_norm(flat, length)
         smallest, largest = norm.aminmax()
         if not (smallest.item() > SAFE and largest.item() < 1 / SAFE):
-            return super().unit_rows(x, over)
+            return super().unit_rows(x, dtype, over)
         unit = unit if x is flat else unit.view(x.shape)
         return (unit if rest is None else unit / rest), Normed(flat, length, norm, rest)
 

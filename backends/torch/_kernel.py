@@ -12,10 +12,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from infonce.backend import Halves
+from infonce.backend import Halved
 from infonce.forms import LOWEST
 
-from ._kernel_products import exp_scores
+from . import _kernel_products
 
 NARROWEST, WIDEST = 128, 4096  # columns that a program takes at a time
 COLUMNS_PER_WARP = 512  # 16 in each thread: four loads of 16 bytes in flight
@@ -49,8 +49,8 @@ def softmax_block(
 
     Args:
         scores: (B, M) float32, contiguous; lost where `out` is None.
-        row_factor: (B, 1) float32; None for 1.
-        column_factor: (1, M) float32; None for 1.
+        row_factor: B numbers of float32; None for 1.
+        column_factor: as many for the columns; None for 1.
         first_row: the positive of row i is the entry (i, first_row + i); None: all entries are negatives.
         bounded: whether |z| <= 40 is known.
         out: (B, M), contiguous, of any floating dtype; None: in place.
@@ -94,17 +94,17 @@ def against_others(
     keys: Tensor,
     first_row: int,
     bounded: bool,
-    halves: Halves | None,
+    halves: tuple[Halved, Halved] | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """`Arithmetic.against_others` by the kernels; `scores` multiplies."""
     if halves is None:
         p, total, largest, positive = softmax_block(scores(rows, keys), None, None, first_row, bounded, None)
         return p, total, total.log().add_(largest), positive
-    # Of other sizes loads and stores of 16 bytes are not aligned.
-    if bounded and halves.rows.shape[1] % 16 == 0 and len(halves.keys) % 16 == 0:
-        p, total, positive = exp_scores(*halves[:4], first_row)
+    left, right = halves
+    if bounded and _kernel_products.fits(left, right):
+        p, total, positive = _kernel_products.exponentials(left, right, first_row)
         return p, total, total.log(), positive
-    z = scores(halves.rows, halves.keys)
-    out = torch.empty_like(z, dtype=halves.dtype)
-    p, total, largest, positive = softmax_block(z, halves.row_factor, halves.column_factor, first_row, bounded, out)
+    z = scores(left.rows, right.rows)
+    out = torch.empty_like(z, dtype=torch.bfloat16)
+    p, total, largest, positive = softmax_block(z, left.factor, right.factor, first_row, bounded, out)
     return p, total, total.log().add_(largest), positive

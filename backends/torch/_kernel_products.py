@@ -1,15 +1,28 @@
-"""The product of halves and the exponential of what it gives, in one kernel on GPUs: no logit is ever stored."""
+"""The product of halves and the exponential of what it gives, in one kernel on GPUs: no logit is ever stored.
+
+    z_ij = (sum_d rows_id keys_jd) * row_factor_i * column_factor_j, summed in float32, |z_ij| <= 40
+
+A row's own entries are (i, first_row + i) and those a multiple of a period before and after: its positive, or in
+NT-Xent the row itself and its sample's in the other views. The sums leave them out; they are sums of float32. A NaN,
+be it in an own entry, makes its row's sum NaN.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import functools
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from infonce.backend import Halved
+
+ALIGNED = 8  # entries of bfloat16: the copies between the memories take 16 bytes at least
+ONCE = 1 << 29  # a period that no block is as wide as
+
 
 class Tiles(NamedTuple):
-    """What one program computes, and how."""
+    """What one program computes at a time, and how."""
 
     rows: int
     columns: int
@@ -17,61 +30,97 @@ class Tiles(NamedTuple):
     group: int  # tiles below each other that run one after the other
     warps: int
     stages: int  # depths that are loaded ahead, and the one at hand
+    programs: int  # on each multiprocessor
 
 
-# Two programs share a multiprocessor: while one takes exponentials, the other multiplies.
-TILES = Tiles(rows=128, columns=128, depth=64, group=32, warps=4, stages=3)
+TILES = Tiles(rows=128, columns=256, depth=64, group=32, warps=8, stages=3, programs=1)
 
 
-def exp_scores(
-    rows: Tensor, keys: Tensor, row_factor: Tensor, column_factor: Tensor, first_row: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`_kernel.softmax_block` of `rows @ keys.T`, summed in float32, where all logits are known to be bounded.
+def fits(rows: Halved, keys: Halved, period: int | None = None) -> bool:
+    """Whether the kernel takes them: in a tile a row has one own entry at most."""
+    aligned = (x.rows.is_contiguous() and x.rows.data_ptr() % (2 * ALIGNED) == 0 for x in (rows, keys))
+    sizes = rows.rows.shape[1] % ALIGNED == 0 and keys.rows.shape[0] % ALIGNED == 0
+    return sizes and (period is None or period >= TILES.columns) and all(aligned)
 
-        z_ij = (sum_d rows_id keys_jd) * row_factor_i * column_factor_j, |z_ij| <= 40
-        total_i = sum_{j negative} exp(z_ij)
-        p_ij = exp(z_ij), and for the positive - total_i
 
-    Args:
-        rows: (B, D) bfloat16, adjacent along D.
-        keys: (M, D) bfloat16, adjacent along D.
-        row_factor: (B, 1) float32.
-        column_factor: (1, M) float32.
-        first_row: the positive of row i is the entry (i, first_row + i).
+def exponentials(rows: Halved, keys: Halved, first_row: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The unnormalised softmax of a block over its negatives, with the positives' slopes in it.
 
     Returns:
-        p, total and the positives' z: (B, M) bfloat16 and two of (B, 1) float32. The totals are sums of float32, not
-        of p. A NaN makes its row's total NaN.
+        exp(z), and for the positive minus its row's sum, (B, M) bfloat16; the sums and the positives' z, (B, 1).
     """
-    (B, D), M = rows.shape, keys.shape[0]
-    assert keys.shape[1] == D
-    assert row_factor.shape == (B, 1)
-    assert column_factor.shape == (1, M)
-    assert all(x.dtype == torch.bfloat16 and (x.stride(1) == 1 or D == 1) for x in (rows, keys))
-    assert all(x.dtype == torch.float32 for x in (row_factor, column_factor))
-    assert 0 <= first_row <= M - B
-    from ._triton_products import exp_products  # Triton need not be installed
+    B, M = rows.rows.shape[0], keys.rows.shape[0]
+    p, positive = rows.rows.new_empty((B, M)), rows.factor.new_empty((B, 1))
+    parts = rows.factor.new_empty((-(-M // TILES.columns), B))
+    _launch(rows, keys, first_row, ONCE, out=p, row_parts=parts, own_logits=positive)
+    total = parts.sum(0)
+    torch.mul(total, -1, out=p.diagonal(first_row))
+    return p, total.unsqueeze(1), positive
 
-    across = -(-M // TILES.columns)
-    p = rows.new_empty((B, M))
-    parts, positive = row_factor.new_empty((across, B)), row_factor.new_empty((B, 1))
-    with torch.cuda.device_of(rows):  # type: ignore[no-untyped-call]
-        exp_products[(-(-B // TILES.rows) * across,)](
-            rows,
-            keys,
-            row_factor.contiguous(),
-            column_factor.contiguous(),
-            p,
-            parts,
-            positive,
-            B,
-            M,
-            D,
-            rows.stride(0),
-            keys.stride(0),
-            first_row,
-            WHOLE_COLUMNS=M % TILES.columns == 0,
-            WHOLE_DEPTH=D % TILES.depth == 0,
+
+def totals(
+    rows: Halved, keys: Halved, first_row: int, period: int | None = None, columns: bool = True
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """`Fused.totals`."""
+    B, M = rows.rows.shape[0], keys.rows.shape[0]
+    like = rows.factor
+    own = like.new_empty((B, 1)) if period is None else None
+    parts = like.new_empty((-(-M // TILES.columns), B))
+    column_parts = like.new_empty((-(-B // TILES.rows), M)) if columns else None
+    _launch(rows, keys, first_row, period or ONCE, row_parts=parts, column_parts=column_parts, own_logits=own)
+    return parts.sum(0).unsqueeze(1), None if column_parts is None else column_parts.sum(0, keepdim=True), own
+
+
+def weighted(
+    rows: Halved,
+    keys: Halved,
+    first_row: int,
+    row: Tensor,
+    column: Tensor,
+    own: Tensor | None = None,
+    period: int | None = None,
+) -> Tensor:
+    """`Fused.weighted`."""
+    p: Tensor = rows.rows.new_empty((rows.rows.shape[0], keys.rows.shape[0]))
+    _launch(rows, keys, first_row, period or ONCE, out=p, row_weight=row, column_weight=column, own_value=own)
+    return p
+
+
+def _launch(rows: Halved, keys: Halved, first_row: int, period: int, out: Tensor | None = None, **named: Any) -> None:
+    """The kernel, with what is `named` of its arguments; the others are None."""
+    (B, D), M = rows.rows.shape, keys.rows.shape[0]
+    assert fits(rows, keys, period)
+    assert keys.rows.shape[1] == D
+    assert 0 <= first_row <= M - B
+    assert all(x.rows.dtype == torch.bfloat16 for x in (rows, keys))
+    vectors = {"row_factor": rows.factor, "column_factor": keys.factor, **named}
+    assert all(x is None or x.dtype == torch.float32 for x in vectors.values())
+    from triton.tools.tensor_descriptor import TensorDescriptor  # Triton need not be installed
+
+    from ._triton_products import exp_products
+
+    contiguous = {name: None if x is None else x.contiguous() for name, x in vectors.items()}
+    given = dict.fromkeys(("row_weight", "column_weight", "own_value", "row_parts", "column_parts", "own_logits"))
+    tiles = -(-B // TILES.rows) * -(-M // TILES.columns)
+    programs = min(tiles, TILES.programs * _multiprocessors(rows.rows.device))
+    across = [TILES.rows, TILES.depth], [TILES.columns, TILES.depth], [TILES.rows, TILES.columns]
+    left, right, to = (
+        None if x is None else TensorDescriptor.from_tensor(x, block)
+        for x, block in zip((rows.rows, keys.rows, out), across, strict=True)
+    )
+    with torch.cuda.device_of(rows.rows):  # type: ignore[no-untyped-call]
+        exp_products[(programs,)](
+            left,
+            right,
+            to,
+            **{**given, **contiguous},
+            B=B,
+            M=M,
+            D=D,
+            first_row=first_row,
+            period=period,
+            programs=programs,
+            WHOLE=B % TILES.rows == 0 and M % TILES.columns == 0,
             ROWS=TILES.rows,
             COLUMNS=TILES.columns,
             DEPTH=TILES.depth,
@@ -79,6 +128,8 @@ def exp_scores(
             num_warps=TILES.warps,
             num_stages=TILES.stages,
         )
-    total = parts.sum(0)
-    torch.mul(total, -1, out=p.diagonal(first_row))
-    return p, total.unsqueeze(1), positive
+
+
+@functools.cache
+def _multiprocessors(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from infonce.backend import Halved
 from infonce.rows import EXTREME
 
 ENTRIES = 2048  # that a program holds at a time: 16 in each thread
@@ -18,7 +19,7 @@ def tile(D: int) -> tuple[int, int]:
     return ENTRIES // columns, columns
 
 
-def unit_rows(x: Tensor, over: float) -> tuple[Tensor, Tensor, Tensor]:
+def unit_rows(x: Tensor, over: float) -> tuple[Tensor, tuple[Tensor, Tensor], Halved | None]:
     """`infonce.rows.unit_rows` in float32, divided by `over`.
 
     Args:
@@ -26,8 +27,8 @@ def unit_rows(x: Tensor, over: float) -> tuple[Tensor, Tensor, Tensor]:
         over: what unit rows are divided by.
 
     Returns:
-        x / |x| / over, (N, D); |x| times a power of two, inf for a zero row, (N, 1); that power of two, (N, 1).
-        All are float32. NaN stays in its row.
+        x / |x| / over, (N, D); |x| times a power of two, inf for a zero row, (N, 1), and that power of two, (N, 1),
+        all of them float32; and of bfloat16 what `Arithmetic.halved` makes of the rows. NaN stays in its row.
     """
     N, D = x.shape
     assert x.is_contiguous()
@@ -36,12 +37,27 @@ def unit_rows(x: Tensor, over: float) -> tuple[Tensor, Tensor, Tensor]:
     limit, power = EXTREME[4]
     unit = torch.empty_like(x, dtype=torch.float32)
     length, scale = (unit.new_empty((N, 1)) for _ in range(2))
+    halves = None
+    if x.dtype == torch.bfloat16:
+        halves = Halved(torch.empty_like(x), unit.new_empty((N, 1)), torch.empty_like(x))
     rows, columns = tile(D)
     with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
         to_unit_rows[(-(-N // rows),)](
-            x, unit, length, scale, N, D, over, LIMIT=limit, POWER=power, ROWS=rows, BLOCK=columns, num_warps=WARPS
+            x,
+            unit,
+            length,
+            scale,
+            *(halves or (None,) * 3),
+            N,
+            D,
+            over,
+            LIMIT=limit,
+            POWER=power,
+            ROWS=rows,
+            BLOCK=columns,
+            num_warps=WARPS,
         )
-    return unit, length, scale
+    return unit, (length, scale), halves
 
 
 def through_unit_rows(gradient: Tensor, unit: Tensor, length: Tensor, scale: Tensor, over: float) -> Tensor:

@@ -1,82 +1,84 @@
-"""The Triton kernel of `_kernel_products.exp_scores`; importing it imports Triton."""
+"""The Triton kernel of `_kernel_products`; importing it imports Triton."""
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
 
+LOG2E = tl.constexpr(1.4426950408889634)
 
-# M, D and the strides stay specialised: only where they are known to be multiples of 16 do accesses become vectors.
-@triton.jit(do_not_specialize=["B", "first_row"])  # type: ignore[untyped-decorator]
+
+# M and D stay specialised: only where they are known to be multiples of 16 do accesses become vectors.
+@triton.jit(do_not_specialize=["B", "first_row", "period", "programs"])  # type: ignore[untyped-decorator]
 def exp_products(
-    rows: tl.tensor,  # (B, D) bfloat16, columns adjacent
-    keys: tl.tensor,  # (M, D) bfloat16, columns adjacent
+    rows: tl.tensor,  # descriptor: (B, D) bfloat16, in blocks of ROWS by DEPTH
+    keys: tl.tensor,  # descriptor: (M, D) bfloat16, in blocks of COLUMNS by DEPTH
+    out: tl.tensor,  # descriptor: (B, M) bfloat16, in blocks of ROWS by COLUMNS; None: only sums are wanted
     row_factor: tl.tensor,  # (B,) float32
     column_factor: tl.tensor,  # (M,) float32
-    out: tl.tensor,  # (B, M) bfloat16, contiguous
-    parts: tl.tensor,  # (tiles across, B) float32: each tile's share of the totals
-    positives: tl.tensor,  # (B,) float32
+    row_weight: tl.tensor,  # (B,) float32; None: `out` is not weighted
+    column_weight: tl.tensor,  # (M,) float32, or None with the one before
+    own_value: tl.tensor,  # (B,) float32: `out` at the rows' own entries; None: 0
+    row_parts: tl.tensor,  # (tiles across, B) float32: each tile's share of the sums over the columns; None: not wanted
+    column_parts: tl.tensor,  # (tiles down, M) float32, likewise
+    own_logits: tl.tensor,  # (B,) float32; None: not wanted
     B: tl.tensor,
     M: tl.tensor,
     D: tl.tensor,
-    row_stride: tl.tensor,
-    key_stride: tl.tensor,
     first_row: tl.tensor,
-    WHOLE_COLUMNS: tl.constexpr,  # M is a multiple of COLUMNS
-    WHOLE_DEPTH: tl.constexpr,  # D is a multiple of DEPTH
+    period: tl.tensor,  # row i's own entries: those at first_row + i, and at multiples of this before and after
+    programs: tl.tensor,
+    WHOLE: tl.constexpr,  # all tiles lie within (B, M)
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
     DEPTH: tl.constexpr,
     GROUP: tl.constexpr,
 ) -> None:
-    """One tile of ROWS by COLUMNS, 0 at the positives: see `_kernel_products.exp_scores`."""
-    # Down GROUP tiles, then one across: those that run together read few rows and few keys, which the cache then holds.
-    tiles_across = tl.cdiv(M, COLUMNS)
-    in_group = GROUP * tiles_across
-    first = tl.program_id(0) // in_group * GROUP
-    height = min(tl.cdiv(B, ROWS) - first, GROUP)
-    place = tl.program_id(0) % in_group
-    top = (first + place % height) * ROWS
-    across = place // height
-    left = across * COLUMNS
+    """All tiles of ROWS by COLUMNS, `programs` apart: see `_kernel_products`.
 
-    row = top + tl.arange(0, ROWS)
-    column = left + tl.arange(0, COLUMNS)
-    depth = tl.arange(0, DEPTH)
-    # Beyond the edges the last row and the last key are read again, and what comes of them is not kept.
-    near = tl.minimum(row, B - 1).to(tl.int64)  # offsets may exceed 2**31
-    far = tl.minimum(column, M - 1).to(tl.int64)
-    a_at = rows + near[:, None] * row_stride + depth[None, :]
-    b_at = keys + far[None, :] * key_stride + depth[:, None]
-    z = tl.zeros([ROWS, COLUMNS], tl.float32)
-    for step in range(tl.cdiv(D, DEPTH)):
-        if WHOLE_DEPTH:
-            a = tl.load(a_at)
-            b = tl.load(b_at)
-        else:
-            within = depth < D - step * DEPTH
-            a = tl.load(a_at, mask=within[None, :], other=0.0)
-            b = tl.load(b_at, mask=within[:, None], other=0.0)
-        z = tl.dot(a, b, z)
-        a_at += DEPTH
-        b_at += DEPTH
+    As one loop with that over D: while a tile's exponentials are taken the next tile's rows and keys are on their way.
+    """
+    tiles_across, tiles_down = tl.cdiv(M, COLUMNS), tl.cdiv(B, ROWS)
+    for tile in tl.range(tl.program_id(0), tiles_across * tiles_down, programs, flatten=True):
+        # Down GROUP tiles, then one across: those that run together read few rows and few keys, which the cache holds.
+        in_group = GROUP * tiles_across
+        first = tile // in_group * GROUP
+        height = min(tiles_down - first, GROUP)
+        down, across = first + tile % in_group % height, tile % in_group // height
+        top, left = down * ROWS, across * COLUMNS
+        z = tl.zeros([ROWS, COLUMNS], tl.float32)
+        for depth in range(0, D, DEPTH):  # beyond the edges descriptors give 0
+            z = tl.dot(rows.load([top, depth]), keys.load([left, depth]).T, z)
 
-    inside = row < B
-    z = z * tl.load(row_factor + row, mask=inside, other=0.0)[:, None]
-    z = z * tl.load(column_factor + column, mask=column < M, other=0.0)[None, :]
-    if not WHOLE_COLUMNS:
-        z = tl.where((column < M)[None, :], z, -float("inf"))
-    if (first_row + top < left + COLUMNS) & (left < first_row + top + ROWS):  # some positives are in this tile
+        row, column = top + tl.arange(0, ROWS), left + tl.arange(0, COLUMNS)
+        inside, within = row < B, column < M
+        z = z * (tl.load(row_factor + row, mask=inside, other=0.0) * LOG2E)[:, None]
+        z = z * tl.load(column_factor + column, mask=within, other=0.0)[None, :]
+        # Of each row the first own entry from `left` on; the first multiple of the period is beyond all that is added.
+        beyond = tl.cdiv(first_row + B + ROWS, period) * period
         own = first_row + row
-        is_own = own[:, None] == column[None, :]
-        positive = tl.sum(tl.where(is_own, z, 0.0), axis=1)
-        here = inside & (own >= left) & (own < left + COLUMNS)
-        tl.store(positives + row, positive, mask=here)
-        z = tl.where(is_own & (z == z), -float("inf"), z)  # NaN in the positive alone reaches the total
-    e = tl.exp(z)
-    tl.store(parts + across.to(tl.int64) * B + row, tl.sum(e, axis=1), mask=inside)
-    at = out + row.to(tl.int64)[:, None] * M + column[None, :]
-    if WHOLE_COLUMNS:
-        tl.store(at, e.to(out.dtype.element_ty), mask=inside[:, None])
-    else:
-        tl.store(at, e.to(out.dtype.element_ty), mask=inside[:, None] & (column < M)[None, :])
+        own += tl.cdiv(left - own + beyond, period) * period - beyond
+        least = left - (first_row + top + ROWS - 1) + beyond
+        has_own = (least + ROWS + COLUMNS - 2) // period * period >= least  # so far columns may be ahead of rows
+        if has_own:
+            is_own = own[:, None] == column[None, :]
+            if own_logits is not None:
+                logit = tl.sum(tl.where(is_own, z, 0.0), axis=1) / LOG2E
+                tl.store(own_logits + row, logit, mask=inside & (own < left + COLUMNS))
+            z = tl.where(is_own & (z == z), -float("inf"), z)  # NaN in an own entry alone reaches the sums
+        if not WHOLE:
+            z = tl.where(inside[:, None] & within[None, :], z, -float("inf"))
+        e = tl.exp2(z)
+        if row_parts is not None:
+            tl.store(row_parts + across.to(tl.int64) * B + row, tl.sum(e, axis=1), mask=inside)
+        if column_parts is not None:
+            tl.store(column_parts + down.to(tl.int64) * M + column, tl.sum(e, axis=0), mask=within)
+        if out is not None:
+            if row_weight is not None:
+                weight = tl.load(row_weight + row, mask=inside, other=0.0)
+                e = e * (weight[:, None] + tl.load(column_weight + column, mask=within, other=0.0)[None, :])
+            if own_value is not None:
+                value = tl.load(own_value + row, mask=inside, other=0.0)
+                if has_own:
+                    e = tl.where(own[:, None] == column[None, :], value[:, None], e)
+            out.store([top, left], e.to(tl.bfloat16))

@@ -13,6 +13,9 @@ def to_unit_rows(
     units: tl.tensor,  # (N, D) float32, contiguous
     lengths: tl.tensor,  # (N,) float32, as the next
     scales: tl.tensor,
+    exact: tl.tensor,  # (N, D) bfloat16, contiguous, as the next but one; None, as those: not wanted
+    factors: tl.tensor,  # (N,) float32
+    rounded: tl.tensor,
     N: tl.tensor,
     D: tl.tensor,
     over: tl.tensor,
@@ -45,7 +48,13 @@ def to_unit_rows(
     for first in range(0, D, BLOCK):
         mask = inside[:, None] & (lanes < D - first)[None, :]
         scaled = tl.load(x + at + first, mask=mask, other=0.0).to(tl.float32) * scale[:, None]
-        tl.store(units + at + first, tl.div_rn(tl.div_rn(scaled, length[:, None]), over), mask=mask)
+        unit = tl.div_rn(tl.div_rn(scaled, length[:, None]), over)
+        tl.store(units + at + first, unit, mask=mask)
+        if exact is not None:
+            tl.store(exact + at + first, scaled.to(tl.bfloat16), mask=mask)
+            tl.store(rounded + at + first, unit.to(tl.bfloat16), mask=mask)
+    if factors is not None:
+        tl.store(factors + row, tl.div_rn(1.0, length * over), mask=inside)
     tl.store(lengths + row, length, mask=inside)
     tl.store(scales + row, scale, mask=inside)
 

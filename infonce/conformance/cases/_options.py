@@ -32,7 +32,7 @@ NONE = ("reduction", "none")
 
 
 def cases() -> tuple[Case, ...]:
-    return (*_combinations(), *_large(), *_equalities(), *_dtypes())
+    return (*_combinations(), *_large(), *_bounded(), *_equalities(), *_dtypes())
 
 
 def _dtypes() -> Iterator[Case]:
@@ -79,6 +79,25 @@ def _large() -> Iterator[Case]:
     wide = Program("many-columns", 3, 4, (70_000,), options=(NONE,))
     for program in (several, default, wide):
         yield _case(f"large/{program.name}", program, partial(_agrees, program, 0.1))
+
+
+def _bounded() -> Iterator[Case]:
+    """Of unit rows, and a number as the temperature, that bounds all logits: where a backend may do with fewer passes.
+
+    In half precision, too, and of sizes that tensor cores take; the last block has fewer rows, and the last tile too.
+    """
+    numbers: dict[str, Any] = {"rows": 264, "features": 64, "temperature": "number"}
+    blocks = ("block_size", 104)
+    for program in (
+        Program("in-batch", **numbers),
+        Program("in-batch-blocks-none", **numbers, options=(NONE, blocks)),
+        Program("symmetric", **numbers, options=(SYMMETRIC,)),
+        Program("symmetric-blocks-none", **numbers, options=(SYMMETRIC, NONE, blocks)),
+        Program("nt-xent", **numbers, loss="nt_xent", views=2),
+        Program("nt-xent-three-views-blocks-none", **numbers, loss="nt_xent", views=3, options=(NONE, blocks)),
+    ):
+        judge, dtypes = partial(_agrees, program, 0.07), ("float64", "float32", "float16", "bfloat16")
+        yield Case(f"options/bounded/{program.name}", "options", (program,), judge, dtypes, compiled=False)
 
 
 def _case(title: str, program: Program, judge: Callable[[Subject], Outcome]) -> Case:
