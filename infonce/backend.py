@@ -27,7 +27,7 @@ class Blocks(NamedTuple):
 
 FUNCTIONAL = Blocks(1 << 20, 1 << 20, 1 << 22, 512)  # where nothing is done in place, several copies are held
 ON_CPU = Blocks(1 << 20, 1 << 24, 1 << 22, 512)  # the logits stay in the caches
-ON_GPU = Blocks(1 << 26, 1 << 26, 1 << 29, 8192)  # 2 GiB in float32: few calls, whose sums over blocks cost little
+ON_GPU = Blocks(1 << 26, 1 << 26, 1 << 29, 1 << 14)  # 2 GiB in float32: few calls, whose sums over blocks cost little
 
 
 def rows_in_cache(width: int) -> int:
@@ -191,6 +191,10 @@ class Arithmetic(Protocol):
             return Halved(xp.astype(x, half), (one if back is None else one / back), rounded)
         _, (length, scale), over = back
         return Halved(xp.astype(x * scale, half), (one / length if over is None else one / (length * over)), rounded)
+
+    def times(self, x: Any, row: Any, half: Any) -> Any:
+        """x * row, (B, 1), rounded once."""
+        return self.xp.astype(x * row, half)
 
     def fused(self, rows: Halved, keys: Halved, period: Any = None) -> Fused | None:
         """Passes over these rows' bounded logits that are fused with the product; None where there are none."""

@@ -67,7 +67,7 @@ def solve(
             d_query = off_sphere(b, d_query, back, options.normalize) if "query" in wanted else None
         if not of_key:
             return (loss, d_query, along), ()
-        weighted = q * scale if half is None else xp.astype(q * scale, half)
+        weighted = q * scale if half is None else b.times(q, scale, half)
         d_key = b.add_product(sums[0] if sums else None, xp.matrix_transpose(p), weighted)
         return (loss, d_query, along), (d_key,)
 

@@ -175,6 +175,9 @@ class TorchArithmetic(Arithmetic):
             return back.halves
         return super().halved(x, unit, back, half, normalize)
 
+    def times(self, x: Tensor, row: Tensor, half: Any) -> Any:
+        return torch.mul(x, row, out=torch.empty_like(x, dtype=half)) if self.in_place else super().times(x, row, half)
+
     def fused(self, rows: Halved, keys: Halved, period: int | None = None) -> Fused | None:
         kernels = self._has_kernels(rows.factor) and _kernel_products.fits(rows, keys, period)
         return _kernel_products if kernels else None

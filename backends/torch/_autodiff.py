@@ -97,8 +97,9 @@ class EagerLoss(Function):
 
 def scaled(gradient: Tensor, cotangent: Tensor, like: Tensor) -> Tensor:
     """The gradient for a cotangent, rounded once."""
-    gradient = gradient * cotangent
-    return gradient if gradient.dtype == like.dtype else gradient.to(like.dtype)
+    if gradient.dtype == like.dtype:
+        return gradient * cotangent
+    return torch.mul(gradient, cotangent, out=torch.empty_like(gradient, dtype=like.dtype))
 
 
 class Pull(Function):

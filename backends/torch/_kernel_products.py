@@ -33,7 +33,7 @@ class Tiles(NamedTuple):
     programs: int  # on each multiprocessor
 
 
-TILES = Tiles(rows=128, columns=256, depth=64, group=32, warps=8, stages=3, programs=1)
+TILES = Tiles(rows=128, columns=256, depth=64, group=32, warps=8, stages=4, programs=1)
 
 
 def fits(rows: Halved, keys: Halved, period: int | None = None) -> bool:
@@ -82,14 +82,15 @@ def weighted(
 ) -> Tensor:
     """`Fused.weighted`."""
     p: Tensor = rows.rows.new_empty((rows.rows.shape[0], keys.rows.shape[0]))
-    _launch(rows, keys, first_row, period or ONCE, out=p, row_weight=row, column_weight=column, own_value=own)
+    _launch(rows, keys, first_row, period or ONCE, out=p, row_weight=row, column_weight=column)
+    if own is not None:
+        p.diagonal(first_row).unsqueeze(1).copy_(own)
     return p
 
 
 def _launch(rows: Halved, keys: Halved, first_row: int, period: int, out: Tensor | None = None, **named: Any) -> None:
     """The kernel, with what is `named` of its arguments; the others are None."""
     (B, D), M = rows.rows.shape, keys.rows.shape[0]
-    assert fits(rows, keys, period)
     assert keys.rows.shape[1] == D
     assert 0 <= first_row <= M - B
     assert all(x.rows.dtype == torch.bfloat16 for x in (rows, keys))
@@ -100,10 +101,10 @@ def _launch(rows: Halved, keys: Halved, first_row: int, period: int, out: Tensor
     from ._triton_products import exp_products
 
     contiguous = {name: None if x is None else x.contiguous() for name, x in vectors.items()}
-    given = dict.fromkeys(("row_weight", "column_weight", "own_value", "row_parts", "column_parts", "own_logits"))
+    given = dict.fromkeys(("row_weight", "column_weight", "row_parts", "column_parts", "own_logits"))
     tiles = -(-B // TILES.rows) * -(-M // TILES.columns)
     programs = min(tiles, TILES.programs * _multiprocessors(rows.rows.device))
-    across = [TILES.rows, TILES.depth], [TILES.columns, TILES.depth], [TILES.rows, TILES.columns]
+    across = [TILES.rows, TILES.depth], [TILES.columns, TILES.depth], [TILES.rows, TILES.columns // 2]
     left, right, to = (
         None if x is None else TensorDescriptor.from_tensor(x, block)
         for x, block in zip((rows.rows, keys.rows, out), across, strict=True)

@@ -13,12 +13,11 @@ LOG2E = tl.constexpr(1.4426950408889634)
 def exp_products(
     rows: tl.tensor,  # descriptor: (B, D) bfloat16, in blocks of ROWS by DEPTH
     keys: tl.tensor,  # descriptor: (M, D) bfloat16, in blocks of COLUMNS by DEPTH
-    out: tl.tensor,  # descriptor: (B, M) bfloat16, in blocks of ROWS by COLUMNS; None: only sums are wanted
+    out: tl.tensor,  # descriptor: (B, M) bfloat16, in blocks of ROWS by COLUMNS // 2; None: only sums are wanted
     row_factor: tl.tensor,  # (B,) float32
     column_factor: tl.tensor,  # (M,) float32
     row_weight: tl.tensor,  # (B,) float32; None: `out` is not weighted
     column_weight: tl.tensor,  # (M,) float32, or None with the one before
-    own_value: tl.tensor,  # (B,) float32: `out` at the rows' own entries; None: 0
     row_parts: tl.tensor,  # (tiles across, B) float32: each tile's share of the sums over the columns; None: not wanted
     column_parts: tl.tensor,  # (tiles down, M) float32, likewise
     own_logits: tl.tensor,  # (B,) float32; None: not wanted
@@ -34,7 +33,7 @@ def exp_products(
     DEPTH: tl.constexpr,
     GROUP: tl.constexpr,
 ) -> None:
-    """All tiles of ROWS by COLUMNS, `programs` apart: see `_kernel_products`.
+    """All tiles of ROWS by COLUMNS, `programs` apart, 0 at own entries: see `_kernel_products`.
 
     As one loop with that over D: while a tile's exponentials are taken the next tile's rows and keys are on their way.
     """
@@ -77,8 +76,7 @@ def exp_products(
             if row_weight is not None:
                 weight = tl.load(row_weight + row, mask=inside, other=0.0)
                 e = e * (weight[:, None] + tl.load(column_weight + column, mask=within, other=0.0)[None, :])
-            if own_value is not None:
-                value = tl.load(own_value + row, mask=inside, other=0.0)
-                if has_own:
-                    e = tl.where(own[:, None] == column[None, :], value[:, None], e)
-            out.store([top, left], e.to(tl.bfloat16))
+            # By halves: what waits for being written then leaves room for a stage more.
+            near, far = e.to(tl.bfloat16).reshape(ROWS, 2, COLUMNS // 2).permute(0, 2, 1).split()
+            out.store([top, left], near)
+            out.store([top, left + COLUMNS // 2], far)
