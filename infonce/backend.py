@@ -22,12 +22,12 @@ class Blocks(NamedTuple):
     whole: int  # so many logits are one block
     kept: int  # so many, too, where the slopes would have to make them again
     entries: int  # logits held at a time of a larger batch
-    rows: int  # at most
+    rows: int  # at most; of halves twice as many
 
 
 FUNCTIONAL = Blocks(1 << 20, 1 << 20, 1 << 22, 512)  # where nothing is done in place, several copies are held
 ON_CPU = Blocks(1 << 20, 1 << 24, 1 << 22, 512)  # the logits stay in the caches
-ON_GPU = Blocks(1 << 26, 1 << 26, 1 << 29, 1 << 14)  # 2 GiB in float32: few calls, whose sums over blocks cost little
+ON_GPU = Blocks(1 << 26, 1 << 26, 1 << 29, 8192)  # 2 GiB in float32: few calls, whose sums over blocks cost little
 
 
 def rows_in_cache(width: int) -> int:
@@ -119,6 +119,10 @@ class Arithmetic(Protocol):
         value = self.xp.full_like(x, value) if isinstance(value, float) else value
         return self.xp.where(self._is_own(x, first_row), value, x)
 
+    def write_own_after(self, x: Any, first_row: Any, value: Any) -> Any:
+        """`write_own` of what is made of `x` itself."""
+        return self.write_own(x, first_row, value)
+
     def _is_own(self, x: Any, first_row: Any) -> Any:
         columns = self.shape(x)[1] or self.size(self.xp.matrix_transpose(x))
         return self.ahead(x, self.size(x), columns) == first_row
@@ -169,8 +173,10 @@ class Arithmetic(Protocol):
             e = self.exp_shifted(z, largest)
             total = xp.sum(e, axis=-1, keepdims=True)
             lse = largest + xp.log(total)
-        p = self.write_own(e, first_row, -total)
-        return (p if halves is None else xp.astype(p, halves[1].rounded.dtype)), total, lse, positive
+        if halves is None:
+            return self.write_own_after(e, first_row, -total), total, lse, positive
+        half = halves[1].rounded.dtype
+        return self.write_own_after(xp.astype(e, half), first_row, xp.astype(-total, half)), total, lse, positive
 
     def put(self, x: Any, first_row: Any, rows: Any) -> Any:
         """`x` with `rows` in place of its own from `first_row` on."""

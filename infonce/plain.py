@@ -74,7 +74,7 @@ def solve(
     def start() -> tuple[Any, ...]:
         return (xp.zeros_like(key),) if of_key else ()
 
-    block_size = rows_per_block(b, options, b.shape(key)[0], b.shape(key)[0])
+    block_size = rows_per_block(b, options, b.shape(key)[0], b.shape(key)[0], half=half is not None)
     rows = (inputs.query, key, *(x if per_row(x) else None for x in (t, weight)))
     (losses, d_query, along), sums = b.loop(body, start, rows, block_size)
     found: Gradients = dict.fromkeys(wanted)  # in their order

@@ -263,7 +263,7 @@ def solve(
     z = Rows(a, cyclic, options.views, half, within, halves, halves_cyclic)
     p = positives(b, z)
     if halves is not None and fused is not None:
-        lse, pull = in_passes(b, z, fused, halves, rows_per_block(b, options, rows, rows))
+        lse, pull = in_passes(b, z, fused, halves, rows_per_block(b, options, rows, rows, half=True))
     elif at_once:
         lse, pull = whole(b, z)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import pytest
 import torch
 
@@ -13,26 +13,34 @@ from infonce import info_nce
 from infonce.backend import Arithmetic, Halved
 from infonce.conformance.cases import all_cases
 from infonce.conformance.variants._subject import BoundSubject
-from infonce.jax._arithmetic import JAXArithmetic
+from infonce.jax import _arithmetic as jax_arithmetic
 from infonce.torch._arithmetic import TorchArithmetic
 
-CASES = [case for case in all_cases() if "bfloat16" in case.dtypes and case.group != "errors"]
-DTYPES = {"torch": torch.bfloat16, "jax": jnp.bfloat16}
+CASES = {
+    "bfloat16": [case for case in all_cases() if "bfloat16" in case.dtypes and case.group != "errors"],
+    "float32": [case for case in all_cases() if case.group == "agreement" or case.name.startswith("options/bounded")],
+}
 
 
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch, framework: str) -> list[bool]:
-    """Make products of halves the backend's choice; the list grows with each time it is made."""
+    """Make what a GPU computes the backend's choice; the list grows with each time it is made."""
     chosen: list[bool] = []
 
     def half_products(self: Any, *arrays: Any) -> Any:
-        half = all(x.dtype == DTYPES[framework] for x in arrays) and getattr(self, "in_place", True)
+        half = all(x.dtype == torch.bfloat16 for x in arrays) and self.in_place
         chosen.extend([True] * half)
-        return DTYPES[framework] if half else None
+        return torch.bfloat16 if half else None
 
-    arithmetic = TorchArithmetic if framework == "torch" else JAXArithmetic
-    monkeypatch.setattr(arithmetic, "half_products", half_products)
-    monkeypatch.setattr(TorchArithmetic, "unit_rows", Arithmetic.unit_rows)  # the CPU's own look at the norms
-    monkeypatch.setattr(TorchArithmetic, "through_unit_rows", Arithmetic.through_unit_rows)
+    def on_gpu() -> bool:
+        chosen.append(True)
+        return True
+
+    if framework == "torch":
+        monkeypatch.setattr(TorchArithmetic, "half_products", half_products)
+        monkeypatch.setattr(TorchArithmetic, "unit_rows", Arithmetic.unit_rows)  # the CPU's own look at the norms
+        monkeypatch.setattr(TorchArithmetic, "through_unit_rows", Arithmetic.through_unit_rows)
+    else:
+        monkeypatch.setattr(jax_arithmetic, "on_gpu", on_gpu)
     return chosen
 
 
@@ -77,13 +85,19 @@ def test_products_of_halves_pass_the_suite(monkeypatch: pytest.MonkeyPatch, vari
     judge(monkeypatch, variant)
 
 
-def judge(monkeypatch: pytest.MonkeyPatch, variant: str) -> None:
+def test_what_jax_does_on_gpus_passes_the_suite_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge(monkeypatch, "jax:jit", "float32")
+
+
+def judge(monkeypatch: pytest.MonkeyPatch, variant: str, dtype: str = "bfloat16") -> None:
     framework = variant.partition(":")[0]
+    jax.clear_caches()  # of what was compiled for a CPU
     chosen = as_on_a_gpu(monkeypatch, framework)
     toolkit = importlib.import_module(f"infonce.conformance.variants.{framework}")
     found = next(v for v in toolkit.variants() if v.name == variant)
-    subject = BoundSubject(info_nce, toolkit, found, toolkit.devices()["cpu"], "bfloat16", tensor_cores=True)
-    judged = [case for case in CASES if case.compiled or not found.compiled]
+    subject = BoundSubject(info_nce, toolkit, found, toolkit.devices()["cpu"], dtype, tensor_cores=dtype == "bfloat16")
+    judged = [case for case in CASES[dtype] if case.compiled or not found.compiled]
     outcomes = {case.name: case.judge(subject) for case in judged}
+    jax.clear_caches()
     assert chosen
     assert {name: outcome.messages for name, outcome in outcomes.items() if not outcome.passed} == {}

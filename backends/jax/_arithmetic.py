@@ -12,6 +12,10 @@ from jax import Array
 from infonce.backend import ON_CPU, ON_GPU, Arithmetic, Blocks, Body
 
 
+def on_gpu() -> bool:
+    return bool(jax.default_backend() == "gpu")
+
+
 class JAXArithmetic(Arithmetic):
     xp = jnp
 
@@ -50,11 +54,17 @@ class JAXArithmetic(Arithmetic):
         return outputs, sums
 
     def blocks(self) -> Blocks:
-        return ON_GPU if jax.default_backend() == "gpu" else ON_CPU
+        return ON_GPU if on_gpu() else ON_CPU
+
+    def write_own_after(self, x: Array, first_row: Any, value: Array) -> Any:
+        if not on_gpu():
+            return super().write_own_after(x, first_row, value)
+        # In place: else `x` waits in memory for the value, to be read and written once more.
+        i = jnp.arange(x.shape[0])
+        return x.at[i, first_row + i].set(value[:, 0], indices_are_sorted=True, unique_indices=True)
 
     def half_products(self, *arrays: Array) -> Any:
-        gpu = jax.default_backend() == "gpu" and all(x.dtype == jnp.bfloat16 for x in arrays)
-        return jnp.bfloat16 if gpu else None
+        return jnp.bfloat16 if on_gpu() and all(x.dtype == jnp.bfloat16 for x in arrays) else None
 
     def product(self, a: Array, b: Array) -> Array:
         return jnp.matmul(a, b, preferred_element_type=jnp.promote_types(a.dtype, jnp.float32))
