@@ -71,7 +71,7 @@ def negatives_fit(explicit: bool, paired: bool, in_batch: bool, symmetric: bool)
 
 def is_array(x: object) -> bool:
     """Whether x is an array of any library, as opposed to a number or anything else."""
-    backend = None if isinstance(x, (float, Real, str)) or x is None else backend_of(x)
+    backend = None if x is None or isinstance(x, (float, Real, str)) else backend_of(x)
     return backend is not None and backend.owns(x)
 
 

@@ -55,8 +55,7 @@ def run(
     return loss, *measures, *(gradients[name] for name in wanted)
 
 
-@torch.library.custom_op("infonce::solve", mutates_args=())
-def operator(
+def _solve(
     inputs: list[Tensor | None],
     number: bool,
     cotangent: Tensor | None,
@@ -72,7 +71,16 @@ def operator(
     return list(run(options, with_number(inputs, number), names(wanted), cotangent))
 
 
-@operator.register_fake
+# Autograd sees `Loss`, never this: what `torch.library.custom_op` does for it in each call costs a small batch dear.
+_library = torch.library.Library("infonce", "DEF")  # type: ignore[no-untyped-call]
+_schema = "solve" + torch.library.infer_schema(_solve, mutates_args=())
+_library.define(_schema, tags=torch.Tag.pt2_compliant_tag)  # type: ignore[no-untyped-call]
+_library.impl("solve", _solve, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+_library.impl("solve", torch.library.fallthrough_kernel, "Autograd")  # type: ignore[no-untyped-call]
+operator = torch.ops.infonce.solve.default
+
+
+@torch.library.register_fake("infonce::solve", lib=_library)  # type: ignore[untyped-decorator]
 def _(
     inputs: list[Tensor | None],
     number: bool,
@@ -92,7 +100,7 @@ def _(
     return [loss, *measures, *(query.new_empty(getattr(arrays, name).shape, dtype=dtype) for name in names(wanted))]
 
 
-@operator.register_vmap
+@torch.library.register_vmap("infonce::solve", lib=_library)  # type: ignore[untyped-decorator]
 def _(info: Any, in_dims: Any, inputs: Any, number: Any, cotangent: Any, *rest: Any) -> tuple[list[Tensor], list[int]]:
     *spread_options, wanted = rest
 
