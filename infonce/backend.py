@@ -6,60 +6,16 @@ import functools
 import math
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import array_api_compat
 
 from . import rows
+from .blocks import FUNCTIONAL, Blocks
+from .halves import Fused, Halved
 from .problem import Gradients, Inputs, Options
 
 Body = Callable[[Any, tuple[Any, ...], Any], tuple[tuple[Any, ...], tuple[Any, ...]]]
-
-
-class Blocks(NamedTuple):
-    """How a batch is cut into blocks of rows."""
-
-    whole: int  # so many logits are one block
-    kept: int  # so many, too, where the slopes would have to make them again
-    entries: int  # logits held at a time of a larger batch
-    rows: int  # at most; of halves twice as many
-
-
-FUNCTIONAL = Blocks(1 << 20, 1 << 20, 1 << 22, 512)  # where nothing is done in place, several copies are held
-ON_CPU = Blocks(1 << 20, 1 << 24, 1 << 22, 512)  # the logits stay in the caches
-ON_GPU = Blocks(1 << 26, 1 << 26, 1 << 29, 8192)  # 2 GiB in float32: few calls, whose sums over blocks cost little
-
-
-def rows_in_cache(width: int) -> int:
-    """How many rows of `width` numbers stay in a core's cache."""
-    return max(1, (1 << 18) // max(width, 1))
-
-
-class Halved(NamedTuple):
-    """Rows as bfloat16 multiplies them."""
-
-    rows: Any  # (N, D): without rounding
-    factor: Any  # (N, 1), float32: times this they are what `frame.sphere` makes of them
-    rounded: Any  # (N, D): that
-
-
-class Fused(Protocol):
-    """The product of halves and the exponentials of bounded logits z in one pass, which stores no logit.
-
-    A row's own entries, no candidates, are (i, first_row + i) and, with a period, its multiples before and after.
-    """
-
-    def totals(
-        self, rows: Halved, keys: Halved, first_row: Any, period: Any = None, columns: bool = True
-    ) -> tuple[Any, Any, Any]:
-        """The sums of exp(z) over each row, (B, 1), and each of the `columns`, (1, M); and without period the own z."""
-        ...
-
-    def weighted(
-        self, rows: Halved, keys: Halved, first_row: Any, row: Any, column: Any, own: Any = None, period: Any = None
-    ) -> Any:
-        """exp(z_ij) (row_i + column_j), rounded to halves, and at own entries `own`, (B, 1) or 0."""
-        ...
 
 
 class Arithmetic(Protocol):
@@ -198,7 +154,7 @@ class Arithmetic(Protocol):
         _, (length, scale), over = back
         return Halved(xp.astype(x * scale, half), (one / length if over is None else one / (length * over)), rounded)
 
-    def times(self, x: Any, row: Any, half: Any) -> Any:
+    def rounded_product(self, x: Any, row: Any, half: Any) -> Any:
         """x * row, (B, 1), rounded once."""
         return self.xp.astype(x * row, half)
 

@@ -11,8 +11,9 @@ import math
 import operator
 from typing import Any, NamedTuple
 
-from .backend import Arithmetic, Halved
+from .backend import Arithmetic
 from .forms import LOWEST, log_of, nonzero
+from .halves import Halved
 
 ROWS = ("query", "positive", "own", "ids", "negative_ids", "mask", "bias", "temperature")
 

@@ -27,12 +27,12 @@ def rows_per_block(
     columns: int | None,
     parts: int = 1,
     kept: bool = False,
-    half: bool = False,
+    fused: bool = False,
 ) -> int:
     """`block_size`; or all rows of few logits; or as many rows as keep the block small.
 
     With two `parts` a row meets half of the columns at a time. Of a single block the exponentials may be `kept` for the
-    slopes, which else make them again. With `half` the block's slopes are halves.
+    slopes, which else make them again. Where passes are `fused` a block is of halves.
     """
     if options.block_size is not None:
         return options.block_size
@@ -41,7 +41,7 @@ def rows_per_block(
     blocks = b.blocks()
     if rows * columns <= (blocks.kept if kept else blocks.whole):
         return max(1, rows)
-    return max(1, min((1 + half) * blocks.rows // parts, parts * blocks.entries // columns))
+    return max(1, min((1 + fused) * blocks.rows // parts, parts * blocks.entries // columns))
 
 
 def bounded(options: Options, temperature: Any) -> bool:

@@ -45,6 +45,7 @@ def solve(
     weight = row_weight(b, options, key, None, cotangent) if wanted else None
     half = b.half_products(inputs.query, inputs.positive_key)
     right = None if half is None else b.halved(inputs.positive_key, key, key_back, half, options.normalize)
+    fused = None if right is None or not within else b.fused(right, right)
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
         """All that a block of queries needs, their way to the sphere and back included: while it is in the caches."""
@@ -52,11 +53,14 @@ def solve(
         over, w = (x if y is None else y for x, y in zip((t, weight), of_rows, strict=True))
         q, back = sphere(b, raw, dtype, options.normalize, over)
         halves = None if right is None else (b.halved(raw, q, back, half, options.normalize), right)
-        fused = b.fused(*halves) if halves is not None and within and not wanted else None
-        if halves is not None and fused is not None:
+        if halves is None or fused is None:
+            p, total, lse, positive = b.against_others(q, key, own, first_row, within, halves)
+        elif wanted:
+            p, total, positive = fused.exponentials(*halves, first_row)
+            lse = xp.log(total)
+        else:
             total, _, positive = fused.totals(*halves, first_row, columns=False)
-            return (b.softplus(xp.log(total) - positive)[0], None, None), ()
-        p, total, lse, positive = b.against_others(q, key, own, first_row, within, halves)
+            lse = xp.log(total)
         loss, missed = b.softplus(lse - positive)
         if not wanted:
             return (loss, None, None), ()
@@ -67,14 +71,14 @@ def solve(
             d_query = off_sphere(b, d_query, back, options.normalize) if "query" in wanted else None
         if not of_key:
             return (loss, d_query, along), ()
-        weighted = q * scale if half is None else b.times(q, scale, half)
+        weighted = q * scale if half is None else b.rounded_product(q, scale, half)
         d_key = b.add_product(sums[0] if sums else None, xp.matrix_transpose(p), weighted)
         return (loss, d_query, along), (d_key,)
 
     def start() -> tuple[Any, ...]:
         return (xp.zeros_like(key),) if of_key else ()
 
-    block_size = rows_per_block(b, options, b.shape(key)[0], b.shape(key)[0], half=half is not None)
+    block_size = rows_per_block(b, options, b.shape(key)[0], b.shape(key)[0], fused=fused is not None)
     rows = (inputs.query, key, *(x if per_row(x) else None for x in (t, weight)))
     (losses, d_query, along), sums = b.loop(body, start, rows, block_size)
     found: Gradients = dict.fromkeys(wanted)  # in their order

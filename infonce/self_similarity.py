@@ -17,10 +17,11 @@ import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .backend import Arithmetic, Fused, Halved
+from .backend import Arithmetic
 from .block import exponentials
 from .forms import LOWEST, exp_minus, log_of, nonzero
 from .frame import bounded, compute_dtype, off_sphere, per_row, reduced, row_weight, rows_per_block, sphere
+from .halves import Fused, Halved
 from .problem import Gradients, Inputs, Options
 
 PARTS = 2  # half of the usual rows in a block: it scores B (B + R/2) pairs for the B R/2 that count
@@ -263,7 +264,7 @@ def solve(
     z = Rows(a, cyclic, options.views, half, within, halves, halves_cyclic)
     p = positives(b, z)
     if halves is not None and fused is not None:
-        lse, pull = in_passes(b, z, fused, halves, rows_per_block(b, options, rows, rows, half=True))
+        lse, pull = in_passes(b, z, fused, halves, rows_per_block(b, options, rows, rows, fused=True))
     elif at_once:
         lse, pull = whole(b, z)
     else:

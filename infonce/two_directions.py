@@ -10,10 +10,11 @@ import math
 from typing import Any, NamedTuple
 
 from . import forms
-from .backend import Arithmetic, Fused
+from .backend import Arithmetic
 from .block import Block, Sides, finite, logits, pull, remaining, summed, times
 from .forms import LOWEST, Statistics, exp_minus, log_of, nonzero
 from .frame import per_row
+from .halves import Fused
 from .passes import Gradient, bias_of, explicit, pull_bias, visit, zero_bias, zero_sums
 from .problem import Options
 
@@ -32,12 +33,12 @@ def statistics(b: Arithmetic, options: Options, sides: Sides, block_size: int) -
     xp, powers, kept = b.xp, options.powers, []
     n = b.size(sides.query)
     alone = isinstance(n, int) and n <= block_size
-    fused = fused_passes(b, options, sides)
+    fused = passes_of(b, options, sides)
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
         if fused is not None:
             total, new, positive = fused.totals(*sides.at(rows).both_halves, first_row)
-            return (positive, xp.log(total), None, None, positive), (sums[0] + new if sums else new,)
+            return (positive, log_of(xp, total), None, None, positive), (sums[0] + new if sums else new,)
         block = logits(b, sides, rows, first_row)
         if sides.bounded:
             s, e, *_, measured = visit(b, options, block)
@@ -79,7 +80,7 @@ def statistics(b: Arithmetic, options: Options, sides: Sides, block_size: int) -
     return Found(to_key, to_query, tuple(found[n + 3 :]), kept)
 
 
-def fused_passes(b: Arithmetic, options: Options, sides: Sides) -> Fused | None:
+def passes_of(b: Arithmetic, options: Options, sides: Sides) -> Fused | None:
     """Those of the backend, where they make all that is asked for."""
     if sides.halves is None or sides.half_batch is None or options.measure or not (sides.bounded and sides.plain):
         return None
@@ -122,7 +123,7 @@ def gradient(
     of_positive = of_row + half * of_query.positive
     own_temperature = per_row(t)  # of each row
     of_column = key_weights[0] * exp_minus(xp, key_lses[0]) if sides.bounded else None
-    fused = fused_passes(b, options, sides)
+    fused = passes_of(b, options, sides)
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
         cut, lses, weights, (total, own, own_row) = split(rows, len(sides.rows), len(powers))

@@ -398,6 +398,19 @@ def test_torch_backward_twice_and_scaled() -> None:
 # All of them.
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_torch_takes_a_batch_of_cotangents(dtype: str) -> None:
+    import torch
+
+    query, key = (torch.randn(6, 4, dtype=getattr(torch, dtype), requires_grad=True) for _ in range(2))
+    loss = info_nce(query, key)
+    several = torch.tensor([1.0, -2.0])
+    batched = torch.autograd.grad(loss, (query, key), several, is_grads_batched=True, retain_graph=True)
+    for x, cotangent in enumerate(several):
+        single = torch.autograd.grad(loss, (query, key), cotangent, retain_graph=True)
+        assert all(torch.equal(many[x], one) for many, one in zip(batched, single, strict=True))
+
+
 @pytest.mark.parametrize("function", [info_nce, nt_xent])
 def test_losses_of_rows_with_any_cotangent(autodiff: Framework, function: Any) -> None:
     arrays = [autodiff.array(x) for x in POINTS["random"]["arrays"]]

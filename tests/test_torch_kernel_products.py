@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from infonce.backend import Halved
+from infonce.halves import Halved
 from infonce.torch import _kernel_products
 from infonce.torch._kernel_products import TILES, Tiles, exponentials, fits, totals, weighted
 

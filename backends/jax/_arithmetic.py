@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from infonce.backend import ON_CPU, ON_GPU, Arithmetic, Blocks, Body
+from infonce.backend import Arithmetic, Body
+from infonce.blocks import ON_CPU, ON_GPU, Blocks
 
 
 def on_gpu() -> bool:

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 import array_api_compat
 import numpy as np
 
-from infonce.backend import ON_CPU, Arithmetic, Blocks, Body, Halved, rows_in_cache
+from infonce.backend import Arithmetic, Body
+from infonce.blocks import ON_CPU, Blocks, rows_in_cache
+from infonce.halves import Halved
 
 SAFE = 1e-30  # squares of norms between this and its inverse: none that matters left float32's range
 LEAST = 1e-6  # the same for what the rows are divided by together with their norms

@@ -8,7 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from infonce.backend import ON_CPU, ON_GPU, Arithmetic, Blocks, Body
+from infonce.backend import Arithmetic, Body
+from infonce.blocks import ON_CPU, ON_GPU, Blocks
 
 from . import _namespace
 

@@ -10,12 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from infonce.backend import ON_CPU, ON_GPU, Arithmetic, Blocks, Body, Fused, Halved, rows_in_cache
+from infonce.backend import Arithmetic, Body
+from infonce.blocks import ON_CPU, ON_GPU, Blocks, rows_in_cache
+from infonce.halves import Fused, Halved
 
 from . import _kernel, _kernel_products, _kernel_rows, _namespace
 from ._small import LEAST, SAFE, weight_norm, weight_norm_backward
 
 NAMES = {getattr(torch, name): name for name in ("float16", "bfloat16", "float32", "float64")}
+# Of halves: from torch 2.8 on.
+SUMS_IN_FLOAT32 = "dtype" in torch.ops.aten.mm.overloads()  # type: ignore[no-untyped-call]
 SMALL = 1 << 16  # entries of a block that costs less than keeping it
 
 
@@ -168,19 +172,24 @@ class TorchArithmetic(Arithmetic):
 
     def half_products(self, *arrays: Tensor) -> Any:
         cuda = self.in_place and all(x.is_cuda and x.dtype == torch.bfloat16 for x in arrays)
-        return torch.bfloat16 if cuda else None
+        return torch.bfloat16 if cuda and SUMS_IN_FLOAT32 else None
 
     def halved(self, x: Tensor, unit: Tensor, back: Any, half: Any, normalize: bool) -> Halved:
         if isinstance(back, OnGPU) and back.halves is not None:
             return back.halves
         return super().halved(x, unit, back, half, normalize)
 
-    def times(self, x: Tensor, row: Tensor, half: Any) -> Any:
-        return torch.mul(x, row, out=torch.empty_like(x, dtype=half)) if self.in_place else super().times(x, row, half)
+    def rounded_product(self, x: Tensor, row: Tensor, half: Any) -> Any:
+        return (
+            torch.mul(x, row, out=torch.empty_like(x, dtype=half))
+            if self.in_place
+            else super().rounded_product(x, row, half)
+        )
 
     def fused(self, rows: Halved, keys: Halved, period: int | None = None) -> Fused | None:
-        kernels = self._has_kernels(rows.factor) and _kernel_products.fits(rows, keys, period)
-        return _kernel_products if kernels else None
+        if not self._has_kernels(rows.factor) or not _kernel_products.available(rows.factor.device):
+            return None
+        return _kernel_products if _kernel_products.fits(rows, keys, period) else None
 
     def product(self, a: Tensor, b: Tensor) -> Tensor:
         if a.dtype != torch.bfloat16:

@@ -97,9 +97,7 @@ class EagerLoss(Function):
 
 def scaled(gradient: Tensor, cotangent: Tensor, like: Tensor) -> Tensor:
     """The gradient for a cotangent, rounded once."""
-    if gradient.dtype == like.dtype:
-        return gradient * cotangent
-    return torch.mul(gradient, cotangent, out=torch.empty_like(gradient, dtype=like.dtype))
+    return (gradient * cotangent).to(like.dtype)
 
 
 class Pull(Function):

@@ -12,10 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from infonce.backend import Halved
 from infonce.forms import LOWEST
-
-from . import _kernel_products
+from infonce.halves import Halved
 
 NARROWEST, WIDEST = 128, 4096  # columns that a program takes at a time
 COLUMNS_PER_WARP = 512  # 16 in each thread: four loads of 16 bytes in flight
@@ -101,9 +99,6 @@ def against_others(
         p, total, largest, positive = softmax_block(scores(rows, keys), None, None, first_row, bounded, None)
         return p, total, total.log().add_(largest), positive
     left, right = halves
-    if bounded and _kernel_products.fits(left, right):
-        p, total, positive = _kernel_products.exponentials(left, right, first_row)
-        return p, total, total.log(), positive
     z = scores(left.rows, right.rows)
     out = torch.empty_like(z, dtype=torch.bfloat16)
     p, total, largest, positive = softmax_block(z, left.factor, right.factor, first_row, bounded, out)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from infonce.backend import Halved
+from infonce.halves import Halved
 
 ALIGNED = 8  # entries of bfloat16: the copies between the memories take 16 bytes at least
 ONCE = 1 << 29  # a period that no block is as wide as
@@ -36,19 +36,24 @@ class Tiles(NamedTuple):
 TILES = Tiles(rows=128, columns=256, depth=64, group=32, warps=8, stages=4, programs=1)
 
 
+@functools.cache
+def available(device: torch.device) -> bool:
+    """Whether the tiles are for this device: they fill the memory of a Hopper multiprocessor."""
+    return torch.cuda.get_device_capability(device)[0] == 9
+
+
 def fits(rows: Halved, keys: Halved, period: int | None = None) -> bool:
-    """Whether the kernel takes them: in a tile a row has one own entry at most."""
+    """Whether the kernel takes them: D and M are multiples of 8, rows contiguous and aligned to 16 bytes.
+
+    And whether in a tile a row has one own entry at most.
+    """
     aligned = (x.rows.is_contiguous() and x.rows.data_ptr() % (2 * ALIGNED) == 0 for x in (rows, keys))
     sizes = rows.rows.shape[1] % ALIGNED == 0 and keys.rows.shape[0] % ALIGNED == 0
     return sizes and (period is None or period >= TILES.columns) and all(aligned)
 
 
 def exponentials(rows: Halved, keys: Halved, first_row: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The unnormalised softmax of a block over its negatives, with the positives' slopes in it.
-
-    Returns:
-        exp(z), and for the positive minus its row's sum, (B, M) bfloat16; the sums and the positives' z, (B, 1).
-    """
+    """`Fused.exponentials`."""
     B, M = rows.rows.shape[0], keys.rows.shape[0]
     p, positive = rows.rows.new_empty((B, M)), rows.factor.new_empty((B, 1))
     parts = rows.factor.new_empty((-(-M // TILES.columns), B))
@@ -92,7 +97,7 @@ def _launch(rows: Halved, keys: Halved, first_row: int, period: int, out: Tensor
     """The kernel, with what is `named` of its arguments; the others are None."""
     (B, D), M = rows.rows.shape, keys.rows.shape[0]
     assert keys.rows.shape[1] == D
-    assert 0 <= first_row <= M - B
+    assert 0 <= first_row <= M - B < ONCE
     assert all(x.rows.dtype == torch.bfloat16 for x in (rows, keys))
     vectors = {"row_factor": rows.factor, "column_factor": keys.factor, **named}
     assert all(x is None or x.dtype == torch.float32 for x in vectors.values())

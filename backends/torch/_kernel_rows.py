@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from infonce.backend import Halved
+from infonce.halves import Halved
 from infonce.rows import EXTREME
 
 ENTRIES = 2048  # that a program holds at a time: 16 in each thread

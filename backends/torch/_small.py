@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from infonce import plain
-from infonce.backend import ON_CPU, Arithmetic
+from infonce.backend import Arithmetic
+from infonce.blocks import ON_CPU
 from infonce.frame import FULL
 from infonce.problem import Inputs, Options
 

@@ -1,0 +1,36 @@
+"""Rows of bfloat16 as tensor cores multiply them, and the passes that a backend may fuse with their product."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+
+class Halved(NamedTuple):
+    """Rows as bfloat16 multiplies them."""
+
+    rows: Any  # (N, D): without rounding
+    factor: Any  # (N, 1), float32: times this they are what `frame.sphere` makes of them
+    rounded: Any  # (N, D): that
+
+
+class Fused(Protocol):
+    """The product of halves and the exponentials of bounded logits z in one pass, which stores no logit.
+
+    A row's own entries, no candidates, are (i, first_row + i) and, with a period, its multiples before and after.
+    """
+
+    def exponentials(self, rows: Halved, keys: Halved, first_row: Any) -> tuple[Any, Any, Any]:
+        """(p, total, z+) of `Arithmetic.against_others`, where |z| is bounded."""
+        ...
+
+    def totals(
+        self, rows: Halved, keys: Halved, first_row: Any, period: Any = None, columns: bool = True
+    ) -> tuple[Any, Any, Any]:
+        """The sums of exp(z) over rows, (B, 1), with `columns` over columns, (1, M), and without period the own z."""
+        ...
+
+    def weighted(
+        self, rows: Halved, keys: Halved, first_row: Any, row: Any, column: Any, own: Any = None, period: Any = None
+    ) -> Any:
+        """exp(z_ij) (row_i + column_j), rounded to halves, and at own entries `own`, (B, 1) or 0."""
+        ...
