@@ -21,6 +21,8 @@ Body = Callable[[Any, tuple[Any, ...], Any], tuple[tuple[Any, ...], tuple[Any, .
 class Arithmetic(Protocol):
     """What the engine computes with: a namespace of the standard's functions, and what the standard lacks."""
 
+    in_place: bool = False  # whether arrays are mutable and no tracer looks on
+
     @property
     def xp(self) -> Any: ...
 
@@ -51,7 +53,7 @@ class Arithmetic(Protocol):
         """
         ...
 
-    # What follows works in place where arrays are mutable and no tracer looks on: the argument named first is lost.
+    # What follows may work `in_place`: the argument named first is lost.
 
     def exp_shifted(self, x: Any, shift: Any, weight: Any = None, keep: bool = False) -> Any:
         """exp(x - shift), times `weight`; `x` survives only with `keep`, until the next call with it."""

@@ -60,7 +60,9 @@ def doubled(b: Arithmetic, x: Any, half: Any) -> Any:
     return b.xp.concat([x, x[:half, ...]], axis=0)
 
 
-def scored(b: Arithmetic, z: Rows, rows: Any, halves: tuple[Any, ...], first_row: Any) -> tuple[Any, Any]:
+def scored(
+    b: Arithmetic, z: Rows, rows: Any, halves: tuple[Any, ...], first_row: Any, part: int = 0
+) -> tuple[Any, Any]:
     """A block's logits against the rows ahead, (B, B + R/2), -inf where a pair is not of this visit; and those rows.
 
     The rows are those that the products of the gradient multiply.
@@ -68,10 +70,10 @@ def scored(b: Arithmetic, z: Rows, rows: Any, halves: tuple[Any, ...], first_row
     width = b.size(rows) + z.half
     if z.halves_cyclic is None:
         partners = b.take(z.cyclic, first_row, width)
-        s = b.scores(rows, partners)
+        s = b.scores(rows, partners, part)
     else:
         taken = Halved(*(b.take(x, first_row, width) for x in z.halves_cyclic))
-        s, partners = b.half_scores(Halved(*halves), taken), taken.rounded
+        s, partners = b.half_scores(Halved(*halves), taken, part), taken.rounded
     return partners, b.mask_visit(s, b.size(z.rows), z.views)
 
 
@@ -80,8 +82,11 @@ def by_row(z: Rows) -> tuple[Any, ...]:
     return z.rows, *(z.halves or ())
 
 
-def negatives(b: Arithmetic, z: Rows, block_size: int) -> Any:
-    """Half a product: the log-sum-exp over every row's negatives, (R, 1), LOWEST where there is none."""
+def negatives(b: Arithmetic, z: Rows, block_size: int, kept: list[Any] | None) -> Any:
+    """Half a product: the log-sum-exp over every row's negatives, (R, 1), LOWEST where there is none.
+
+    What `gradient` needs of bounded blocks is `kept`, unless that is None.
+    """
     xp = b.xp
 
     def start() -> tuple[Any, ...]:
@@ -89,11 +94,13 @@ def negatives(b: Arithmetic, z: Rows, block_size: int) -> Any:
         return (xp.zeros_like(like),) if z.bounded else (xp.full_like(like, LOWEST), xp.zeros_like(like))
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
-        partners, s = scored(b, z, rows[0], rows[1:], first_row)
+        partners, s = scored(b, z, rows[0], rows[1:], first_row, part=0 if kept is None else first_row)
         width = b.size(partners)
         if z.bounded:
             (total,) = sums or start()
             e = b.exponential(s)
+            if kept is not None:
+                kept.append((partners, e))
             column = xp.matrix_transpose(xp.sum(e, axis=0, keepdims=True))
             column = b.take(total, first_row, width) + column
             return (xp.sum(e, axis=-1, keepdims=True),), (b.put(total, first_row, column),)
@@ -127,8 +134,8 @@ def met_twice(b: Arithmetic, z: Rows, sums: Any) -> Any:
     return b.put(once, 0, once[: z.half, ...] + again)
 
 
-def gradient(b: Arithmetic, z: Rows, block_size: int, lse: Any, weight: Any) -> Any:
-    """One and a half products: sum_i weight_i dlse_i / dA, (R, D)."""
+def gradient(b: Arithmetic, z: Rows, block_size: int, kept: list[Any] | None, lse: Any, weight: Any) -> Any:
+    """One and a half products, one of `kept` blocks: sum_i weight_i dlse_i / dA, (R, D)."""
     xp = b.xp
     if z.bounded:
         weight = weight * exp_minus(xp, lse)
@@ -139,12 +146,12 @@ def gradient(b: Arithmetic, z: Rows, block_size: int, lse: Any, weight: Any) -> 
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
         lse_row, w_row, a, *halves = rows
-        partners, s = scored(b, z, a, tuple(halves), first_row)
+        partners, s = kept.pop(0) if kept else scored(b, z, a, tuple(halves), first_row)
         width = b.size(partners)
         lse_column = xp.matrix_transpose(b.take(lse_cyclic, first_row, width))
         w_column = xp.matrix_transpose(b.take(weight_cyclic, first_row, width))
         if z.bounded:
-            g = b.times_sum(b.exponential(s), w_row, w_column)
+            g = b.times_sum(b.exponential(s) if kept is None else s, w_row, w_column)
         else:
             g = b.exp_shifted(s, lse_column, w_column, keep=True)
             g += b.exp_shifted(s, lse_row, w_row)
@@ -237,6 +244,13 @@ def of_positives(b: Arithmetic, z: Rows, p: Positives, weight: Any, p_negative: 
     return functools.reduce(operator.add, [w * of_sample(b, z, k) for k, w in enumerate(both, 1)])
 
 
+def keeps(b: Arithmetic, options: Options, rows: int | None) -> bool:
+    """Whether blocks of half of all pairs of so many rows may be held: in place, where none of them is copied."""
+    if rows is None or options.block_size is not None:
+        return False
+    return b.in_place and rows * rows // 2 <= 2 * b.blocks().kept
+
+
 def solve(
     b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...], cotangent: Any
 ) -> tuple[Any, Gradients]:
@@ -268,8 +282,9 @@ def solve(
     elif at_once:
         lse, pull = whole(b, z)
     else:
-        lse = negatives(b, z, block_size)
-        pull = functools.partial(gradient, b, z, block_size, lse)
+        kept: list[Any] | None = [] if within and wanted and keeps(b, options, rows) else None
+        lse = negatives(b, z, block_size, kept)
+        pull = functools.partial(gradient, b, z, block_size, kept, lse)
     beyond, p_negative = b.softplus(lse - p.lse)
     loss = reduced(b, options, p.loss + beyond, None)
     if not wanted:

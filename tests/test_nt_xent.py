@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from infonce import info_nce, nt_xent, value_and_grad
+from infonce import info_nce, nt_xent, self_similarity, value_and_grad
+from infonce.blocks import ON_CPU
 from infonce.conformance.data import round_to
 from infonce.conformance.model import Program
 from infonce.conformance.variants._load import load
 from infonce.conformance.variants._variant import Step, Task, Variant, loss_dtype, values
+from infonce.numpy._arithmetic import NumPyArithmetic
+from infonce.torch._arithmetic import TorchArithmetic
 
 from ._dense import Dense, Floats, check
 from ._dense import nt_xent as dense
@@ -166,6 +169,29 @@ def judge(name: str, task: Views, views: Sequence[Floats], t: float, dtype: str)
     check(got, exact(task, views, t, weights), views, dtype)
     if task.program.rows == 1 and task.count == 2:
         assert not any(np.any(x) for x in (got[0], *got[1])), "without negatives all is exactly 0"
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize(("count", "rows"), [(2, 5), (2, 8), (3, 5), (5, 4)])
+def test_blocks_that_are_kept_for_the_slopes(monkeypatch: pytest.MonkeyPatch, name: str, count: int, rows: int) -> None:
+    total = count * rows
+    blocks = ON_CPU._replace(whole=4, kept=total * total // 4, rows=6)  # visits of half of the pairs may be held
+    kept: list[bool] = []
+
+    def keeps(*given: Any) -> bool:
+        kept.append(keep(*given))
+        return kept[-1]
+
+    keep = self_similarity.keeps
+    monkeypatch.setattr(self_similarity, "keeps", keeps)
+    arithmetic = {"numpy": NumPyArithmetic, "torch": TorchArithmetic}[name]
+    monkeypatch.setattr(arithmetic, "blocks", lambda _: blocks)
+    framework = framework_of(name)
+    views = np.random.default_rng(total).normal(size=(count, rows, FEATURES))
+    loss, gradients = value_and_grad(nt_xent)(*(framework.array(v) for v in views), temperature=0.3)
+    assert kept == [True]
+    got = [framework.values(x) for x in gradients["views"]]
+    check((framework.values(loss), got), dense(views, 0.3), views)
 
 
 @pytest.mark.parametrize("task", CHOSEN, ids=lambda task: task.program.name)
