@@ -131,7 +131,7 @@ OF_LABELS: dict[str, Views] = {
 
 
 def cases() -> tuple[Case, ...]:
-    return (*_compiled(), *_alone(), *_together(), *_several_positives(), *_tiny(), *_large())
+    return (*_compiled(), *_alone(), *_together(), *_several_positives(), *_tiny(), *_large(), *_bounded())
 
 
 def _compiled() -> Iterator[Case]:
@@ -215,6 +215,16 @@ def _large() -> Iterator[Case]:
     )
     for program in programs:
         yield _case(f"family-large/{program.name}", program, "normal", 0.2)
+
+
+def _bounded() -> Iterator[Case]:
+    """As the cases of that name among `_options`."""
+    numbers: dict[str, Any] = {"rows": 264, "features": 64, "temperature": "number", "loss": NT_XENT}
+    blocks = (("reduction", "none"), ("block_size", 104))
+    programs = Program("views", **numbers, views=2), Program("three-views", **numbers, views=3, options=blocks)
+    for program in programs:
+        dtypes = ("float64", "float32", *HALVES)
+        yield _case(f"bounded/{program.name}", program, "normal", 0.07, dtypes)
 
 
 def _program(

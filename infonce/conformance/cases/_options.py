@@ -93,8 +93,6 @@ def _bounded() -> Iterator[Case]:
         Program("in-batch-blocks-none", **numbers, options=(NONE, blocks)),
         Program("symmetric", **numbers, options=(SYMMETRIC,)),
         Program("symmetric-blocks-none", **numbers, options=(SYMMETRIC, NONE, blocks)),
-        Program("nt-xent", **numbers, loss="nt_xent", views=2),
-        Program("nt-xent-three-views-blocks-none", **numbers, loss="nt_xent", views=3, options=(NONE, blocks)),
     ):
         judge, dtypes = partial(_agrees, program, 0.07), ("float64", "float32", "float16", "bfloat16")
         yield Case(f"options/bounded/{program.name}", "options", (program,), judge, dtypes, compiled=False)
