@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from .backend import Arithmetic
 from .forms import LOWEST, log_of, nonzero
-from .halves import Halved
+from .halves import Fused, Halved
 
 ROWS = ("query", "positive", "own", "ids", "negative_ids", "mask", "bias", "temperature")
 
@@ -44,6 +44,7 @@ class Sides(NamedTuple):
     halves: Halved | None = None  # of the queries
     half_batch: Halved | None = None
     half_shared: Halved | None = None
+    fused: Fused | None = None  # passes that make all that is asked for
 
     @property
     def rows(self) -> tuple[Any, ...]:
@@ -241,13 +242,13 @@ def pull(
     need_query, need_positive, need_negatives = "query" in wanted, "positive_key" in wanted, "negative_keys" in wanted
     scaled = sides.query if scale is None else sides.query * scale
     if sides.batch is not None:
-        part, factor, keys = factors(xp, next(rest), scaled, sides.batch, sides.half_batch)
+        part, factor, keys = factors(b, sides, next(rest), scale, scaled, sides.batch, sides.half_batch)
         if need_query:
             d_query = b.add_product(d_query, part, keys)
         if need_positive:
             d_batch = b.add_product(d_batch, xp.matrix_transpose(part), factor)
     if sides.shared is not None:
-        part, factor, keys = factors(xp, next(rest), scaled, sides.shared, sides.half_shared)
+        part, factor, keys = factors(b, sides, next(rest), scale, scaled, sides.shared, sides.half_shared)
         if need_query:
             d_query = b.add_product(d_query, part, keys)
         if need_negatives:
@@ -272,9 +273,12 @@ def pull(
     return (d_query, d_positive, d_own), (d_batch, d_shared)
 
 
-def factors(xp: Any, part: Any, rows: Any, keys: Any, halves: Halved | None) -> tuple[Any, Any, Any]:
+def factors(
+    b: Arithmetic, sides: Sides, part: Any, scale: Any, scaled: Any, keys: Any, halves: Halved | None
+) -> tuple[Any, Any, Any]:
     """What the products of a gradient multiply."""
-    if halves is None:
-        return part, rows, keys
+    if sides.halves is None or halves is None:
+        return part, scaled, keys
     half = halves.rounded.dtype
-    return xp.astype(part, half), xp.astype(rows, half), halves.rounded
+    rows = sides.halves.rounded if scale is None else b.rounded_product(sides.query, scale, half)
+    return b.xp.astype(part, half), rows, halves.rounded

@@ -44,8 +44,8 @@ def solve(
     weight = None if inputs.weight is None else column(b, inputs.weight, sides.query.dtype)
     route = two_directions if options.symmetric and sides.batch is not None else passes
     kept = route is two_directions and sides.bounded and bool(wanted)
-    n, fused = b.shape(inputs.query)[0], route is two_directions and two_directions.passes_of(b, options, sides)
-    block_size = rows_per_block(b, options, n, columns(b, options, inputs), kept=kept, fused=bool(fused))
+    n, fused = b.shape(inputs.query)[0], sides.fused is not None
+    block_size = rows_per_block(b, options, n, columns(b, options, inputs), kept=kept, fused=fused)
     if not wanted:
         loss, measured = route.value(b, options, sides, block_size)
         return reduced(b, options, loss, weight), {}, measures.means(b, sides, measured)
@@ -118,6 +118,8 @@ def sides_of(b: Arithmetic, options: Options, inputs: Inputs) -> tuple[Sides, di
         half_batch=half_batch,
         half_shared=half_shared,
     )
+    if options.symmetric and not options.measure and sides.bounded and sides.plain and half is not None:
+        sides = sides._replace(fused=b.fused(*sides.both_halves))
     return sides, units
 
 

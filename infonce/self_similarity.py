@@ -272,9 +272,10 @@ def solve(
     if dtype_of_halves is not None:
         halves = b.halved(inputs.query, a, back, dtype_of_halves, options.normalize)
     fused = None if halves is None or not within else b.fused(halves, halves, b.size(a) // options.views)
+    cyclic = a
     if not at_once and fused is None:
+        cyclic = doubled(b, a, half)
         halves_cyclic = None if halves is None else Halved(*(doubled(b, x, half) for x in halves))
-    cyclic = a if at_once or fused is not None else doubled(b, a, half)
     z = Rows(a, cyclic, options.views, half, within, halves, halves_cyclic)
     p = positives(b, z)
     if halves is not None and fused is not None:

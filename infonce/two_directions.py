@@ -14,7 +14,6 @@ from .backend import Arithmetic
 from .block import Block, Sides, finite, logits, pull, remaining, summed, times
 from .forms import LOWEST, Statistics, exp_minus, log_of, nonzero
 from .frame import per_row
-from .halves import Fused
 from .passes import Gradient, bias_of, explicit, pull_bias, visit, zero_bias, zero_sums
 from .problem import Options
 
@@ -33,11 +32,10 @@ def statistics(b: Arithmetic, options: Options, sides: Sides, block_size: int) -
     xp, powers, kept = b.xp, options.powers, []
     n = b.size(sides.query)
     alone = isinstance(n, int) and n <= block_size
-    fused = passes_of(b, options, sides)
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
-        if fused is not None:
-            total, new, positive = fused.totals(*sides.at(rows).both_halves, first_row)
+        if sides.fused is not None:
+            total, new, positive = sides.fused.totals(*sides.at(rows).both_halves, first_row)
             return (positive, log_of(xp, total), None, None, positive), (sums[0] + new if sums else new,)
         block = logits(b, sides, rows, first_row)
         if sides.bounded:
@@ -80,13 +78,6 @@ def statistics(b: Arithmetic, options: Options, sides: Sides, block_size: int) -
     return Found(to_key, to_query, tuple(found[n + 3 :]), kept)
 
 
-def passes_of(b: Arithmetic, options: Options, sides: Sides) -> Fused | None:
-    """Those of the backend, where they make all that is asked for."""
-    if sides.halves is None or sides.half_batch is None or options.measure or not (sides.bounded and sides.plain):
-        return None
-    return b.fused(sides.halves, sides.half_batch)
-
-
 def key_logits(b: Arithmetic, sides: Sides, block: Block) -> tuple[Any, Any]:
     """The batch's logits of a block, and the positives', in the key-to-query direction."""
     xp, z = b.xp, block.scores[0]
@@ -123,20 +114,18 @@ def gradient(
     of_positive = of_row + half * of_query.positive
     own_temperature = per_row(t)  # of each row
     of_column = key_weights[0] * exp_minus(xp, key_lses[0]) if sides.bounded else None
-    fused = passes_of(b, options, sides)
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
         cut, lses, weights, (total, own, own_row) = split(rows, len(sides.rows), len(powers))
         if sides.bounded:
             scale = weights[0] * exp_minus(xp, lses[0])
-            if fused is not None:
+            if sides.fused is not None:
                 block = Block(sides.at(cut), first_row, None, [], None, [])
-                p = fused.weighted(*block.sides.both_halves, first_row, scale, of_column, own)
-                gradients, new = pull(b, block, [p], None, None, sums and sums[:2], wanted)
-                return (*gradients, None), new
-            block, e = kept[0] if kept else exponentiated_block(b, sides, cut, first_row)
-            parts = [b.times_sum(e[0], scale, of_column), *(part * scale for part in e[1:])]
-            parts[0] = b.write_own(parts[0], first_row, own)
+                parts = [sides.fused.weighted(*block.sides.both_halves, first_row, scale, of_column, own)]
+            else:
+                block, e = kept[0] if kept else exponentiated_block(b, sides, cut, first_row)
+                parts = [b.times_sum(e[0], scale, of_column), *(part * scale for part in e[1:])]
+                parts[0] = b.write_own(parts[0], first_row, own)
             gradients, new = pull(b, block, parts, None, None, sums and sums[:2], wanted)
             return (*gradients, None), new
         block = logits(b, sides, cut, first_row)

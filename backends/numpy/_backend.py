@@ -36,8 +36,7 @@ class ArrayAPIBackend(ArrayAPIArithmetic):
     def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
         loss, gradients, measures = solve(self.run(), options, inputs, wanted)
         loss = (loss, measures) if options.measure else loss
-        dtypes = {name: getattr(inputs, name).dtype for name in gradients}
-        return loss, {name: self.xp.astype(g, dtypes[name], copy=False) for name, g in gradients.items()}
+        return loss, {name: self.xp.astype(g, getattr(inputs, name).dtype, copy=False) for name, g in gradients.items()}
 
     def run(self) -> ArrayAPIArithmetic:
         """What one run of the engine computes with."""

@@ -147,7 +147,7 @@ class TorchArithmetic(Arithmetic):
     ) -> Any:
         if not self.in_place:
             return super().against_others(rows, keys, own, first_row, bounded, halves)
-        if self._has_kernels(rows):
+        if self._has_kernels(rows, rows.dtype):
             return _kernel.against_others(self.scores, rows, keys, first_row, bounded, halves)
         z = self.scores(rows, keys) if halves is None else self.half_scores(*halves)
         entries = z.diagonal(first_row).unsqueeze_(1)
@@ -159,8 +159,9 @@ class TorchArithmetic(Arithmetic):
         entries.copy_(total).neg_()
         return (z if halves is None else z.to(torch.bfloat16)), total, total.log().add_(largest), positive
 
-    def _has_kernels(self, x: Tensor) -> bool:
-        return self.in_place and x.dtype == torch.float32 and _kernel.available(x.device)
+    def _has_kernels(self, x: Tensor, dtype: torch.dtype) -> bool:
+        """Whether there are kernels that compute with `x` in this dtype."""
+        return self.in_place and dtype == torch.float32 and _kernel.available(x.device)
 
     def put(self, x: Tensor, first_row: int, rows: Tensor) -> Tensor:
         if not self.in_place:
@@ -180,14 +181,13 @@ class TorchArithmetic(Arithmetic):
         return super().halved(x, unit, back, half, normalize)
 
     def rounded_product(self, x: Tensor, row: Tensor, half: Any) -> Any:
-        return (
-            torch.mul(x, row, out=torch.empty_like(x, dtype=half))
-            if self.in_place
-            else super().rounded_product(x, row, half)
-        )
+        if self.in_place:
+            return torch.mul(x, row, out=torch.empty_like(x, dtype=half))
+        return super().rounded_product(x, row, half)
 
     def fused(self, rows: Halved, keys: Halved, period: int | None = None) -> Fused | None:
-        if not self._has_kernels(rows.factor) or not _kernel_products.available(rows.factor.device):
+        factor = rows.factor
+        if not self._has_kernels(factor, factor.dtype) or not _kernel_products.available(factor.device):
             return None
         return _kernel_products if _kernel_products.fits(rows, keys, period) else None
 
@@ -202,9 +202,9 @@ class TorchArithmetic(Arithmetic):
             return super().add_product(total, a, b)
         if a.dtype != torch.bfloat16:
             return total.addmm_(a, b)
-        if not a.is_cuda:
-            return total.addmm_(a.float(), b.float())
-        return torch.addmm(total, a, b, out_dtype=torch.float32, out=total)
+        if a.is_cuda:
+            return torch.addmm(total, a, b, out_dtype=torch.float32, out=total)
+        return super().add_product(total, a, b)
 
     def scores(self, rows: Tensor, keys: Tensor, part: int = 0) -> Any:
         if not self.in_place or rows.dtype == torch.bfloat16:
@@ -227,8 +227,7 @@ class TorchArithmetic(Arithmetic):
         return block.diagonal(first_row).clone().unsqueeze_(1)
 
     def unit_rows(self, x: Tensor, dtype: Any, over: Any = None) -> tuple[Tensor, Any]:
-        known = over is None or isinstance(over, float)
-        if x.numel() > 0 and known and dtype == torch.float32 and self.in_place and _kernel.available(x.device):
+        if x.numel() > 0 and (over is None or isinstance(over, float)) and self._has_kernels(x, dtype):
             flat = x.reshape(-1, x.shape[-1]).contiguous()
             made, scales, halves = _kernel_rows.unit_rows(flat, 1.0 if over is None else over)
             return made.view(x.shape), OnGPU(made, scales, over, halves)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from infonce.conformance.cases._agreement import draw
-from infonce.conformance.cases._judge import agrees, failure, related
+from infonce.conformance.cases._judge import HALVES, agrees, failure, related
 from infonce.conformance.model import Answer, Case, Data, Outcome, Program, Subject, pairs
 from infonce.conformance.oracle import info_nce
 
@@ -94,7 +94,7 @@ def _bounded() -> Iterator[Case]:
         Program("symmetric", **numbers, options=(SYMMETRIC,)),
         Program("symmetric-blocks-none", **numbers, options=(SYMMETRIC, NONE, blocks)),
     ):
-        judge, dtypes = partial(_agrees, program, 0.07), ("float64", "float32", "float16", "bfloat16")
+        judge, dtypes = partial(_agrees, program, 0.07), ("float64", "float32", *HALVES)
         yield Case(f"options/bounded/{program.name}", "options", (program,), judge, dtypes, compiled=False)
 
 
