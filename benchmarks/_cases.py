@@ -14,6 +14,7 @@ KINDS = {
     "one": ("one direction", 3),
     "value": ("value only", 1),
     "none": ('reduction="none"', 3),
+    "low": ("well matched pairs at t = 0.01", 3),
     "symmetric": ("symmetric", 3),
     "queue": ("constant keys", 2),
     "step": ("training step", 3),
@@ -42,6 +43,10 @@ class Case:
         return f"{self.kind} {self.n if self.m == self.n else f'{self.n}x{self.m}'} {self.d}"
 
     @property
+    def temperature(self) -> float:
+        return 0.01 if self.kind == "low" else TEMPERATURE
+
+    @property
     def products(self) -> int:
         return KINDS[self.kind][1]
 
@@ -63,7 +68,8 @@ class Case:
         """The query and the positive keys, or the two views; then the queue."""
         rng = np.random.default_rng(0)
         query = rng.standard_normal((self.n, self.d), np.float32)
-        inputs = [query, query + rng.standard_normal((self.n, self.d), np.float32)]
+        noise = np.float32(0.3 if self.kind == "low" else 1)
+        inputs = [query, query + noise * rng.standard_normal((self.n, self.d), np.float32)]
         if self.kind == "queue":
             inputs.append(rng.standard_normal((self.m, self.d), np.float32))
         return inputs

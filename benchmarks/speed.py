@@ -3,8 +3,9 @@
     python benchmarks/speed.py --framework torch --case "one 256 128"
 
 Every figure is ours over theirs, with the contenders run in turns; the median of the pairs' ratios and their quartiles.
-A case is named kind, rows, features. Kinds: one (direction), value (only), none (reduction), symmetric, queue (constant
-keys), step (of training a small network). float32, normalisation included, value and gradient unless said otherwise.
+A case is named kind, rows, features. Kinds: one (direction), value (only), none (reduction), low (temperature),
+symmetric, queue (constant keys), step (of training a small network). float32, normalisation included, value and
+gradient unless said otherwise.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ CASES = {
     "full": [
         "one 32 128", "one 256 128", "one 1024 128", "one 4096 512", "one 8192 256", "one 4096 128", "one 16384 128",
         "value 256 128", "value 4096 512", "value 8192 256",
-        "none 256 128", "none 4096 512",
+        "none 256 128", "none 4096 512", "low 4096 128",
         "symmetric 256 128", "symmetric 1024 128", "symmetric 4096 512", "symmetric 8192 256",
         "queue 256x65536 128", "queue 4096 512",
         "step 32 128", "step 1024 128",

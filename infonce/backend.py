@@ -55,13 +55,23 @@ class Arithmetic(Protocol):
 
     # What follows may work `in_place`: the argument named first is lost.
 
-    def exp_shifted(self, x: Any, shift: Any, weight: Any = None, keep: bool = False) -> Any:
-        """exp(x - shift), times `weight`; `x` survives only with `keep`, until the next call with it."""
+    def exp_shifted(self, x: Any, shift: Any, weight: Any = None, keep: bool = False, far: bool = False) -> Any:
+        """exp(x - shift), times `weight`; `x` survives only with `keep`, until the next call with it.
+
+        `far`, where `spreads`, asks for 0 in place of what is next to nothing.
+        """
         e = self.xp.exp(x - shift)
         return e if weight is None else e * weight
 
     def exponential(self, x: Any) -> Any:
         return self.xp.exp(x)
+
+    def spreads(self, temperature: Any) -> bool:
+        """Whether cosines over it lie so far apart that their exponentials may be subnormal numbers, and cost a lot.
+
+        So on a CPU that does not flush them to 0: it multiplies them a hundred times slower.
+        """
+        return False
 
     def times_sum(self, x: Any, rows: Any, columns: Any) -> Any:
         """x * (rows + columns), (B, 1) and (1, columns)."""
@@ -110,13 +120,20 @@ class Arithmetic(Protocol):
         return self.leave_out(x, ahead % max(samples, 1) == 0)
 
     def against_others(
-        self, rows: Any, keys: Any, own: Any, first_row: Any, bounded: bool, halves: tuple[Halved, Halved] | None = None
+        self,
+        rows: Any,
+        keys: Any,
+        own: Any,
+        first_row: Any,
+        bounded: bool,
+        halves: tuple[Halved, Halved] | None = None,
+        far: bool = False,
     ) -> tuple[Any, Any, Any, Any]:
         """Of logits z = rows @ keys^T, whose positives z+ are the entries (i, first_row + i): (p, total, lse, z+).
 
         p is exp(z - m), and -total, the slope of the positive, in its place; total is the sum over the others, m their
         maximum in each row (0 where |z| is `bounded`) and lse the logarithm of sum exp(z). `own` are the rows' own
-        keys. With `halves` of both sides those are multiplied, and p is rounded.
+        keys. With `halves` of both sides those are multiplied, and p is rounded. `far` as for `exp_shifted`.
         """
         xp = self.xp
         z = self.scores(rows, keys) if halves is None else self.half_scores(*halves)
@@ -128,7 +145,7 @@ class Arithmetic(Protocol):
             lse = xp.log(total)
         else:
             largest = xp.max(z, axis=-1, keepdims=True)
-            e = self.exp_shifted(z, largest)
+            e = self.exp_shifted(z, largest, far=far)
             total = xp.sum(e, axis=-1, keepdims=True)
             lse = largest + xp.log(total)
         if halves is None:

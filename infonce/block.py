@@ -45,6 +45,7 @@ class Sides(NamedTuple):
     half_batch: Halved | None = None
     half_shared: Halved | None = None
     fused: Fused | None = None  # passes that make all that is asked for
+    far: bool = False  # whether logits spread so far that it costs time
 
     @property
     def rows(self) -> tuple[Any, ...]:
@@ -176,7 +177,13 @@ def summed(xp: Any, z: list[Any], like: Any, axis: int = -1) -> Any:
 
 
 def exponentials(
-    b: Arithmetic, z: list[Any], powers: tuple[float, ...], may_lack: bool, like: Any, bounded: bool = False
+    b: Arithmetic,
+    z: list[Any],
+    powers: tuple[float, ...],
+    may_lack: bool,
+    like: Any,
+    bounded: bool = False,
+    far: bool = False,
 ) -> tuple[list[list[Any]], list[Any], list[Any]]:
     """For each power c, with m the row maximum of z: exp(c (z - m)) of each part; their row sums; log sum exp(c z).
 
@@ -191,7 +198,7 @@ def exponentials(
         return e, [nonzero(xp, totals[0])], [log_of(xp, totals[0])]
     largest = row_maximum(xp, z, may_lack, like)
     if powers == (1.0,):
-        e = [[b.exp_shifted(part, largest) for part in z]]
+        e = [[b.exp_shifted(part, largest, far=far) for part in z]]
     else:
         shifted = [part - largest for part in z]
         e = [[xp.exp(c * part) for part in shifted] for c in powers]

@@ -23,29 +23,38 @@ from .frame import (
 )
 from .passes import Gradient
 from .problem import Gradients, Inputs, Options
+from .spread import spreads
 
 Unit = tuple[Any, Any]  # rows as they are multiplied, and the way back from them
 
 
 def solve(
-    b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...] = (), cotangent: Any = None
+    b: Arithmetic,
+    options: Options,
+    inputs: Inputs,
+    wanted: tuple[str, ...] = (),
+    cotangent: Any = None,
+    kept: Gradients | None = None,
 ) -> tuple[Any, Gradients, tuple[Any, ...]]:
     """The loss, reduced, its gradients by parameter name, with respect to the raw inputs, and `measures.NAMES`.
 
     `wanted` names the gradients; with none of them the value alone is computed. With reduction "none" the gradients
-    are those of sum(cotangent * loss). Loss and gradients are in the compute dtype.
+    are those of sum(cotangent * loss): without a cotangent, what is returned in their place, often nothing, may be
+    `kept` for the call with it, whose loss is None then. Loss and gradients are in the compute dtype.
     """
+    if not options.views and plain.applies(b, options, inputs):
+        return *plain.solve(b, options, inputs, wanted, cotangent, kept), ()
+    if options.reduction == "none" and cotangent is None:
+        wanted = ()
     if options.views:
         rows = self_similarity if self_similarity.symmetric(options, inputs) else several
         return *rows.solve(b, options, inputs, wanted, cotangent), ()
-    if plain.applies(b, options, inputs):
-        return *plain.solve(b, options, inputs, wanted, cotangent), ()
     sides, units = sides_of(b, options, inputs)
     weight = None if inputs.weight is None else column(b, inputs.weight, sides.query.dtype)
     route = two_directions if options.symmetric and sides.batch is not None else passes
-    kept = route is two_directions and sides.bounded and bool(wanted)
+    keeps = route is two_directions and sides.bounded and bool(wanted)
     n, fused = b.shape(inputs.query)[0], sides.fused is not None
-    block_size = rows_per_block(b, options, n, columns(b, options, inputs), kept=kept, fused=fused)
+    block_size = rows_per_block(b, options, n, columns(b, options, inputs), kept=keeps, fused=fused)
     if not wanted:
         loss, measured = route.value(b, options, sides, block_size)
         return reduced(b, options, loss, weight), {}, measures.means(b, sides, measured)
@@ -117,6 +126,7 @@ def sides_of(b: Arithmetic, options: Options, inputs: Inputs) -> tuple[Sides, di
         halves=halves,
         half_batch=half_batch,
         half_shared=half_shared,
+        far=spreads(b, options, inputs),
     )
     if options.symmetric and not options.measure and sides.bounded and sides.plain and half is not None:
         sides = sides._replace(fused=b.fused(*sides.both_halves))

@@ -49,7 +49,7 @@ def info_nce(
         negative_keys: None: the other rows of `positive_key` are the negatives. (M, D): candidates that all queries
             share. (N, K, D) with `negative_mode="paired"`: each query's own.
         temperature: t, dimensionless, > 0: a number; a 0-d array, which gets a gradient; or one value per row, (N,) or
-            (N, 1). Only numbers are checked: the value of an array is never read.
+            (N, 1). Only numbers are checked, never the values of an array.
         reduction: "mean", "sum", or "none" for the losses of the rows, (N,).
         negative_mode: "unpaired" or "paired"; see `negative_keys`.
         symmetric: The mean of the query-to-key and the key-to-query loss, as in CLIP. Explicit negatives act in the

@@ -11,6 +11,7 @@ from .forms import Slopes, Statistics
 from .frame import per_row
 from .measures import ahead_of, measured_of
 from .problem import Options
+from .spread import lift, lowered
 
 
 class Visit(NamedTuple):
@@ -47,7 +48,7 @@ def visit(b: Arithmetic, options: Options, block: Block) -> Visit:
     sides = block.sides
     n = len(options.powers)
     powers = (*options.powers, 1.0) if options.measure and options.hardness else options.powers
-    e, totals, lses = exponentials(b, z, powers, sides.may_lack, block.positive, sides.bounded)
+    e, totals, lses = exponentials(b, z, powers, sides.may_lack, block.positive, sides.bounded, sides.far)
     measured = () if before is None else measured_of(b, options, block, before, e, lses[-1])
     return Visit(Statistics(block.positive, lses[:n], count, total), e[:n], totals[:n], counted, measured)
 
@@ -68,7 +69,8 @@ def gradient(
     b: Arithmetic, options: Options, sides: Sides, block_size: int, weight: Any, wanted: frozenset[str]
 ) -> Gradient:
     """Three products: the loss of every row, and the gradient of sum(weight * loss); `weight` is a number or (N, 1)."""
-    by_row = per_row(weight)
+    by_row, power = per_row(weight), lift(options, sides.temperature, weight, sides.far)
+    weight = weight * power
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
         *cut, w = rows
@@ -87,8 +89,8 @@ def gradient(
         return *zero_sums(b, sides, wanted), *(zero_bias(b, sides) if "bias" in wanted else ())
 
     rows, sums = b.loop(body, start, (*sides.rows, weight if by_row else None), block_size)
-    found = (*rows[:4], *sums[:2], rows[4], bias_of(b, rows[5], sums[2:]), rows[6:])
-    return Gradient._make(found)
+    found = (*rows[1:4], *sums[:2], rows[4], bias_of(b, rows[5], sums[2:]))
+    return Gradient._make((rows[0], *(lowered(x, power) for x in found), rows[6:]))
 
 
 def weighted(b: Arithmetic, options: Options, block: Block, seen: Visit, slopes: Slopes, w: Any) -> tuple[Any, Any]:

@@ -21,7 +21,11 @@ from .frame import (
     sphere,
     temperature_gradient,
 )
+from .halves import Halved
 from .problem import Gradients, Inputs, Options
+from .spread import lift, lowered, spreads
+
+KEPT = "exponentials", "total", "missed"  # what the gradients of row losses need again, each of all rows
 
 
 def applies(b: Arithmetic, options: Options, inputs: Inputs) -> bool:
@@ -34,18 +38,39 @@ def applies(b: Arithmetic, options: Options, inputs: Inputs) -> bool:
 
 
 def solve(
-    b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...], cotangent: Any
+    b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...], cotangent: Any, kept: Gradients | None
 ) -> tuple[Any, Gradients]:
-    """As `engine.solve`."""
-    xp, dtype = b.xp, compute_dtype(b, inputs)
+    """As `engine.solve`. Of row losses in a single block the exponentials are kept for the call with the cotangent."""
+    xp, dtype, n = b.xp, compute_dtype(b, inputs), b.shape(inputs.query)[0]
     t, within = divisor(b, inputs.temperature, dtype), bounded(options, inputs.temperature)
+    far = spreads(b, options, inputs)
     key, key_back = sphere(b, inputs.positive_key, dtype, options.normalize)
-    of_temperature, of_key = "temperature" in wanted, "positive_key" in wanted
-    of_query = "query" in wanted or of_temperature
-    weight = row_weight(b, options, key, None, cotangent) if wanted else None
     half = b.half_products(inputs.query, inputs.positive_key)
     right = None if half is None else b.halved(inputs.positive_key, key, key_back, half, options.normalize)
     fused = None if right is None or not within else b.fused(right, right)
+    later = bool(wanted) and options.reduction == "none" and cotangent is None
+    block_size = rows_per_block(b, options, n, n, kept=later, fused=fused is not None)
+    keep = later and n is not None and n <= block_size
+    if kept:
+        block_size = b.size(key)
+    wanted = () if later else wanted
+    of_temperature, of_key = "temperature" in wanted, "positive_key" in wanted
+    of_query = "query" in wanted or of_temperature
+    weight = row_weight(b, options, key, None, cotangent) if wanted else None
+    power = lift(options, t, weight, far)
+
+    def visited(q: Any, own: Any, first_row: Any, halves: tuple[Halved, Halved] | None) -> Any:
+        """The losses, and what their slopes need."""
+        if halves is None or fused is None:
+            p, total, lse, positive = b.against_others(q, key, own, first_row, within, halves, far)
+        elif wanted or keep:
+            p, total, positive = fused.exponentials(*halves, first_row)
+            lse = xp.log(total)
+        else:
+            p, (total, _, positive) = None, fused.totals(*halves, first_row, columns=False)
+            lse = xp.log(total)
+        loss, missed = b.softplus(lse - positive)
+        return loss, p, total, missed
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
         """All that a block of queries needs, their way to the sphere and back included: while it is in the caches."""
@@ -53,17 +78,9 @@ def solve(
         over, w = (x if y is None else y for x, y in zip((t, weight), of_rows, strict=True))
         q, back = sphere(b, raw, dtype, options.normalize, over)
         halves = None if right is None else (b.halved(raw, q, back, half, options.normalize), right)
-        if halves is None or fused is None:
-            p, total, lse, positive = b.against_others(q, key, own, first_row, within, halves)
-        elif wanted:
-            p, total, positive = fused.exponentials(*halves, first_row)
-            lse = xp.log(total)
-        else:
-            total, _, positive = fused.totals(*halves, first_row, columns=False)
-            lse = xp.log(total)
-        loss, missed = b.softplus(lse - positive)
+        loss, p, total, missed = (None, *(kept[name] for name in KEPT)) if kept else visited(q, own, first_row, halves)
         if not wanted:
-            return (loss, None, None), ()
+            return (loss, p, total, missed) if keep else (loss, None, None), ()
         scale, d_query, along = missed * w / total, None, None
         if of_query:
             d_query = b.product(p, key if right is None else right.rounded) * scale
@@ -71,6 +88,7 @@ def solve(
             d_query = off_sphere(b, d_query, back, options.normalize) if "query" in wanted else None
         if not of_key:
             return (loss, d_query, along), ()
+        scale = scale * power
         weighted = q * scale if half is None else b.rounded_product(q, scale, half)
         d_key = b.add_product(sums[0] if sums else None, xp.matrix_transpose(p), weighted)
         return (loss, d_query, along), (d_key,)
@@ -78,14 +96,17 @@ def solve(
     def start() -> tuple[Any, ...]:
         return (xp.zeros_like(key),) if of_key else ()
 
-    block_size = rows_per_block(b, options, b.shape(key)[0], b.shape(key)[0], fused=fused is not None)
     rows = (inputs.query, key, *(x if per_row(x) else None for x in (t, weight)))
-    (losses, d_query, along), sums = b.loop(body, start, rows, block_size)
+    (losses, *of_rows), sums = b.loop(body, start, rows, block_size)
+    loss = None if kept else reduced(b, options, losses, None)
+    if keep:
+        return loss, dict(zip(KEPT, of_rows, strict=True))
+    d_query, along = of_rows
     found: Gradients = dict.fromkeys(wanted)  # in their order
     if "query" in wanted:
         found["query"] = d_query
     if of_key:
-        found["positive_key"] = off_sphere(b, sums[0], key_back, options.normalize)
+        found["positive_key"] = off_sphere(b, lowered(sums[0], power), key_back, options.normalize)
     if of_temperature:
         found["temperature"] = temperature_gradient(b, along, t, inputs.temperature)
-    return reduced(b, options, losses, None), found
+    return loss, found

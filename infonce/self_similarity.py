@@ -20,9 +20,19 @@ from typing import Any, NamedTuple
 from .backend import Arithmetic
 from .block import exponentials
 from .forms import LOWEST, exp_minus, log_of, nonzero
-from .frame import bounded, compute_dtype, off_sphere, per_row, reduced, row_weight, rows_per_block, sphere
+from .frame import (
+    bounded,
+    compute_dtype,
+    off_sphere,
+    per_row,
+    reduced,
+    row_weight,
+    rows_per_block,
+    sphere,
+)
 from .halves import Fused, Halved
 from .problem import Gradients, Inputs, Options
+from .spread import lift, lowered, spreads
 
 PARTS = 2  # half of the usual rows in a block: it scores B (B + R/2) pairs for the B R/2 that count
 
@@ -37,6 +47,7 @@ class Rows(NamedTuple):
     bounded: bool  # as in `block.Sides`
     halves: Halved | None = None  # of `rows`
     halves_cyclic: Halved | None = None
+    far: bool = False  # as in `block.Sides`
 
 
 class Positives(NamedTuple):
@@ -107,12 +118,12 @@ def negatives(b: Arithmetic, z: Rows, block_size: int, kept: list[Any] | None) -
         largest, total = sums or start()
         before = b.take(largest, first_row, width)
         above = xp.maximum(before, xp.matrix_transpose(xp.max(s, axis=0, keepdims=True)))
-        column = xp.sum(b.exp_shifted(s, xp.matrix_transpose(above), keep=True), axis=0, keepdims=True)
+        column = xp.sum(b.exp_shifted(s, xp.matrix_transpose(above), keep=True, far=z.far), axis=0, keepdims=True)
         column = b.take(total, first_row, width) * xp.exp(before - above) + xp.matrix_transpose(column)
         sums = b.put(largest, first_row, above), b.put(total, first_row, column)
         along = xp.max(s, axis=-1, keepdims=True)
         along = xp.maximum(along, xp.full_like(along, LOWEST))
-        return (along, xp.sum(b.exp_shifted(s, along), axis=-1, keepdims=True)), sums
+        return (along, xp.sum(b.exp_shifted(s, along, far=z.far), axis=-1, keepdims=True)), sums
 
     if z.bounded:
         (along,), (total,) = b.loop(body, start, by_row(z), block_size)
@@ -153,8 +164,8 @@ def gradient(b: Arithmetic, z: Rows, block_size: int, kept: list[Any] | None, ls
         if z.bounded:
             g = b.times_sum(b.exponential(s) if kept is None else s, w_row, w_column)
         else:
-            g = b.exp_shifted(s, lse_column, w_column, keep=True)
-            g += b.exp_shifted(s, lse_row, w_row)
+            g = b.exp_shifted(s, lse_column, w_column, keep=True, far=z.far)
+            g += b.exp_shifted(s, lse_row, w_row, far=z.far)
         (total,) = sums or start()
         if halves:
             g, a = xp.astype(g, partners.dtype), Halved(*halves).rounded
@@ -171,7 +182,7 @@ def whole(b: Arithmetic, z: Rows) -> tuple[Any, Callable[[Any], Any]]:
     rows = z.rows if z.halves is None else z.halves.rounded
     s = b.scores(rows, rows) if z.halves is None else b.half_scores(z.halves, z.halves)
     s = b.mask_samples(s, samples, z.views)
-    ((e,),), (total,), (lse,) = exponentials(b, [s], (1.0,), True, z.rows[:, :1], z.bounded)
+    ((e,),), (total,), (lse,) = exponentials(b, [s], (1.0,), True, z.rows[:, :1], z.bounded, z.far)
 
     def gradient(weight: Any) -> Any:
         scale = weight / total
@@ -276,7 +287,8 @@ def solve(
     if not at_once and fused is None:
         cyclic = doubled(b, a, half)
         halves_cyclic = None if halves is None else Halved(*(doubled(b, x, half) for x in halves))
-    z = Rows(a, cyclic, options.views, half, within, halves, halves_cyclic)
+    far = spreads(b, options, inputs)
+    z = Rows(a, cyclic, options.views, half, within, halves, halves_cyclic, far)
     p = positives(b, z)
     if halves is not None and fused is not None:
         lse, pull = in_passes(b, z, fused, halves, rows_per_block(b, options, rows, rows, fused=True))
@@ -292,7 +304,9 @@ def solve(
         return loss, {}
 
     weight = row_weight(b, options, a, None, cotangent)
-    of_rows = pull(weight * p_negative) + of_positives(b, z, p, weight, p_negative)
+    power = lift(options, t, weight, far)
+    weight = weight * power
+    of_rows = lowered(pull(weight * p_negative) + of_positives(b, z, p, weight, p_negative), power)
     gradients: Gradients = dict.fromkeys(wanted)
     if "temperature" in wanted:  # each z_ij holds both rows' root of t
         gradients["temperature"] = -0.5 * xp.sum(z.rows * of_rows) / t

@@ -16,6 +16,7 @@ from .forms import LOWEST, Statistics, exp_minus, log_of, nonzero
 from .frame import per_row
 from .passes import Gradient, bias_of, explicit, pull_bias, visit, zero_bias, zero_sums
 from .problem import Options
+from .spread import lift
 
 
 class Found(NamedTuple):
@@ -47,7 +48,11 @@ def statistics(b: Arithmetic, options: Options, sides: Sides, block_size: int) -
         z, positive = key_logits(b, sides, block)
         largest, *totals = sums or start()
         above = xp.maximum(largest, xp.max(z, axis=0, keepdims=True))
-        e = [b.exp_shifted(z, above, keep=True)] if powers == (1.0,) else [xp.exp(c * (z - above)) for c in powers]
+        e = (
+            [b.exp_shifted(z, above, keep=True, far=sides.far)]
+            if powers == (1.0,)
+            else [xp.exp(c * (z - above)) for c in powers]
+        )
         new = [xp.sum(part, axis=0, keepdims=True) for part in e]
         lower = xp.maximum(largest - above, xp.full_like(above, -1e30))  # whose multiples stay in range
         new = [x + total * xp.exp(c * lower) for x, total, c in zip(new, totals, powers, strict=False)]
@@ -104,7 +109,8 @@ def gradient(
     key_loss, of_key = forms.loss(b, options, to_key, t)
     query_loss, of_query = forms.loss(b, options, to_query, t)
     # A weight that all rows share waits until the end: it might take the slopes of tiny losses out of range.
-    half, shared = (0.5 * weight, 1) if per_row(weight) else (0.5, weight)
+    power = lift(options, t, weight, sides.far)
+    half, shared = (0.5 * weight, 1) if per_row(weight) else (0.5 * power, weight / power)
     key_lses = [xp.matrix_transpose(x) for x in to_query.lse]
     key_weights = [xp.matrix_transpose(half * c * s) for c, s in zip(powers, of_query.lse, strict=True)]
     key_total = None if of_query.total is None else xp.matrix_transpose(half * of_query.total)
@@ -131,7 +137,7 @@ def gradient(
         block = logits(b, sides, cut, first_row)
         counted = None if total is None else remaining(xp, block.logits)
         z, _ = key_logits(b, sides, block)
-        of_keys = exponentiated(b, powers, z, key_lses, key_weights, keep=True)
+        of_keys = exponentiated(b, powers, z, key_lses, key_weights, keep=True, far=sides.far)
         if counted is not None:
             of_keys = of_keys + key_total * counted[0]
         shares: tuple[Any, ...] = ()
@@ -141,7 +147,7 @@ def gradient(
             column = xp.sum(zg, axis=0, keepdims=True)
             shares = (xp.sum(zg, axis=-1, keepdims=True), sums[-1] + column if sums else column)
             of_keys = of_keys * (block.sides.temperature / xp.matrix_transpose(t))
-        parts = [exponentiated(b, powers, part, lses, weights) for part in block.logits]
+        parts = [exponentiated(b, powers, part, lses, weights, far=sides.far) for part in block.logits]
         if counted is not None:
             parts = [part + total * c for part, c in zip(parts, counted, strict=True)]
         of_bias, bias_sums = None, ()
@@ -175,10 +181,12 @@ def exponentiated_block(b: Arithmetic, sides: Sides, rows: tuple[Any, ...], firs
     return block, [b.exponential(part) for part in block.logits]
 
 
-def exponentiated(b: Arithmetic, powers: tuple[float, ...], z: Any, lses: Any, weights: Any, keep: bool = False) -> Any:
+def exponentiated(
+    b: Arithmetic, powers: tuple[float, ...], z: Any, lses: Any, weights: Any, keep: bool = False, far: bool = False
+) -> Any:
     """sum_c weight_c exp(c z - lse_c); `z` is lost unless `keep`."""
     if powers == (1.0,):
-        return b.exp_shifted(z, lses[0], weights[0], keep=keep)
+        return b.exp_shifted(z, lses[0], weights[0], keep, far)
     terms = [b.xp.exp(c * z - lse) * w for c, lse, w in zip(powers, lses, weights, strict=True)]
     return terms[0] + terms[1]
 

@@ -28,6 +28,7 @@ POINTS: dict[str, dict[str, Any]] = {
     # One negative as near as the positive: softplus(0), whose two branches meet.
     "one negative, x = 0": {"arrays": [np.ones((1, D)), np.eye(D)[:1], np.eye(D)[1:2]]},
     "blocks": {"arrays": [*RNG.normal(size=(2, 3, D))], "block_size": 2, "normalize": False},
+    "losses of rows": {"arrays": [*RNG.normal(size=(2, N, D))], "reduction": "none"},
 }
 VIEWS: dict[str, dict[str, Any]] = {
     "random": {"arrays": [*RNG.normal(size=(2, N, D))]},
@@ -49,13 +50,21 @@ def ours(which: tuple[str, str]) -> Callable[..., Any]:
     options = case_options(which)
     if which[0] == "nt_xent":
         return lambda t, *views: nt_xent(*views, temperature=t, **options)
+    if options.get("reduction") == "none":
+        return lambda t, query, key: weighed(info_nce(query, key, temperature=t, **options))
     return lambda t, query, key, negatives=None: info_nce(query, key, negatives, t, **options)
+
+
+def weighed(losses: Any) -> Any:
+    """A sum of the rows' losses, each with a weight of its own."""
+    return sum((i - 1.5) * losses[i] for i in range(N))
 
 
 def plain(which: tuple[str, str], xp: Any) -> Callable[..., Any]:
     """The same, dense, from the formula, by the framework's own operations: `xp` is jax.numpy or `Tensors`."""
     options = case_options(which)
-    normalize, reduce = options.get("normalize", True), xp.sum if options.get("reduction") == "sum" else xp.mean
+    normalize = options.get("normalize", True)
+    reduce = {"none": weighed, "sum": xp.sum, "mean": xp.mean}[options.get("reduction", "mean")]
 
     def unit(x: Any) -> Any:
         return x / xp.sqrt(xp.sum(x * x, axis=-1, keepdims=True)) if normalize else x
@@ -257,7 +266,10 @@ class Tensors:
 
 
 GRAPHS = [
-    *[("info_nce", name) for name in ("all rows equal", "symmetric", "one negative, x = 0", "blocks")],
+    *[
+        ("info_nce", name)
+        for name in ("all rows equal", "symmetric", "one negative, x = 0", "blocks", "losses of rows")
+    ],
     *[("nt_xent", name) for name in ("all rows equal", "blocks")],
 ]
 

@@ -2,7 +2,7 @@
 
 The forward pass computes the gradients of those inputs that are perturbed and keeps only them; the backward pass
 multiplies them by the cotangent. With reduction "none" that cotangent is not known before, and the backward pass
-computes them.
+computes them, of what the forward pass kept.
 """
 
 from __future__ import annotations
@@ -54,23 +54,20 @@ def differentiable(options: Options, inputs: Inputs) -> Any:
     return answer(options, loss, measures)
 
 
-def _forward(options: Options, inputs: Any) -> tuple[Any, tuple[Inputs, dict[str, Any]]]:
+def _forward(options: Options, inputs: Any) -> tuple[Any, tuple[Inputs, dict[str, None], Gradients]]:
     wanted = tuple(name for name, x in zip(DIFFERENTIABLE, inputs, strict=False) if x is not None and x.perturbed)
     values = Inputs(*(x if x is None else x.value for x in inputs))
-    if options.reduction == "none":
-        loss, _, measures = solve(ARITHMETIC, options, values)
-        return answer(options, loss, measures), (values, dict.fromkeys(wanted))
     loss, gradients, measures = solve(ARITHMETIC, options, values, wanted)
-    return answer(options, loss, measures), (values, gradients)
+    return answer(options, loss, measures), (values, dict.fromkeys(wanted), gradients)
 
 
-def _backward(options: Options, saved: tuple[Inputs, dict[str, Any]], cotangent: Any) -> tuple[Inputs]:
-    inputs, gradients = saved
+def _backward(options: Options, saved: tuple[Inputs, dict[str, None], Gradients], cotangent: Any) -> tuple[Inputs]:
+    inputs, wanted, gradients = saved
     cotangent = cotangent[0] if options.measure else cotangent
     if isinstance(cotangent, SymbolicZero):
         return (Inputs(*(_cotangent(x, None) for x in inputs)),)
     if options.reduction == "none":
-        gradients = solve(ARITHMETIC, options, inputs, tuple(gradients), cotangent)[1]
+        gradients = solve(ARITHMETIC, options, inputs, tuple(wanted), cotangent, gradients)[1]
     else:
         gradients = {name: g * cotangent for name, g in gradients.items()}
     return (Inputs(*(_cotangent(x, gradients.get(name)) for name, x in inputs._asdict().items())),)

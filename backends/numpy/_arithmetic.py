@@ -11,7 +11,7 @@ import array_api_compat
 import numpy as np
 
 from infonce.backend import Arithmetic, Body
-from infonce.blocks import ON_CPU, Blocks, rows_in_cache
+from infonce.blocks import FLOOR, NEAR, ON_CPU, Blocks, rows_in_cache
 from infonce.halves import Halved
 
 SAFE = 1e-30  # squares of norms between this and its inverse: none that matters left float32's range
@@ -99,9 +99,15 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         keys = keys.copy() if keys is rows else keys  # else NumPy makes one triangle and copies it number by number
         return np.matmul(rows, keys.T, out=self._buffer(part, rows, (len(rows), len(keys))))
 
-    def exp_shifted(self, x: Any, shift: Any, weight: Any = None, keep: bool = False) -> Any:
+    def spreads(self, temperature: Any) -> bool:
+        return not (temperature if isinstance(temperature, float) else temperature.min(initial=1.0)) >= NEAR
+
+    def exp_shifted(self, x: Any, shift: Any, weight: Any = None, keep: bool = False, far: bool = False) -> Any:
         x = np.subtract(x, shift, out=self._buffer(-1, x, x.shape) if keep else x)
-        np.exp(x, out=x)
+        floor, above = FLOOR[x.dtype.itemsize]
+        np.exp(np.maximum(x, floor, out=x) if far else x, out=x)
+        if far:
+            x *= x > above
         if weight is not None:
             x *= weight
         return x
@@ -121,14 +127,21 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         return x
 
     def against_others(
-        self, rows: Any, keys: Any, own: Any, first_row: int, bounded: bool, halves: tuple[Halved, Halved] | None = None
+        self,
+        rows: Any,
+        keys: Any,
+        own: Any,
+        first_row: int,
+        bounded: bool,
+        halves: tuple[Halved, Halved] | None = None,
+        far: bool = False,
     ) -> tuple[Any, Any, Any, Any]:
         z = self.scores(rows, keys)
         own = own_entries(z, first_row)
         positive = own.copy()[:, None]
         own[...] = -math.inf
         largest = 0 if bounded else np.max(z, axis=1, keepdims=True)
-        np.exp(z if bounded else np.subtract(z, largest, out=z), out=z)
+        z = self.exponential(z) if bounded else self.exp_shifted(z, largest, far=far)
         total = np.add.reduce(z, axis=1, keepdims=True)
         own[...] = -total[:, 0]
         return z, total, largest + np.log(total), positive

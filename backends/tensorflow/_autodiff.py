@@ -21,12 +21,12 @@ ARITHMETIC = TensorFlowArithmetic()
 
 
 @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
-def compute(options: Options, inputs: Inputs, wanted: tuple[str, ...], cotangent: Any = None) -> Any:
+def compute(options: Options, inputs: Inputs, wanted: tuple[str, ...], cotangent: Any = None, kept: Any = None) -> Any:
     """The loss and the gradients of `wanted`, in the compute dtype: part of the graph being built, or in its own."""
     if not tf.executing_eagerly():
-        return solve(ARITHMETIC, options, inputs, wanted, cotangent)
+        return solve(ARITHMETIC, options, inputs, wanted, cotangent, kept)
     form = tuple((x.shape.rank, None if x.shape.rank == 0 else x.shape[-1]) for x in inputs if x is not None)
-    return graph(options, wanted, form)(inputs, cotangent)
+    return graph(options, wanted, form)(inputs, cotangent, kept)
 
 
 @functools.cache
@@ -37,8 +37,8 @@ def graph(options: Options, wanted: tuple[str, ...], form: tuple[Any, ...]) -> C
     """
 
     @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator]
-    def traced(inputs: Inputs, cotangent: Any) -> Any:
-        return solve(ARITHMETIC, options, inputs, wanted, cotangent)
+    def traced(inputs: Inputs, cotangent: Any, kept: Any) -> Any:
+        return solve(ARITHMETIC, options, inputs, wanted, cotangent, kept)
 
     run: Callable[..., Any] = traced
     return run
@@ -107,7 +107,7 @@ def attached(options: Options, inputs: Inputs) -> Any:
     """The loss, whose gradient is computed along with it where a tape is open."""
     inputs, wanted = tensors(options, inputs)
     late = options.reduction == "none"  # the cotangent is not known before the backward pass
-    ahead = wanted if could_possibly_record() and not late else ()
+    ahead = wanted if could_possibly_record() else ()
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def run(*arrays: Any) -> Any:
@@ -120,8 +120,10 @@ def attached(options: Options, inputs: Inputs) -> Any:
             rows = cotangent if late else None
             if tf.executing_eagerly() and could_possibly_record():  # a second derivative: let the tape see it all
                 found = solve(ARITHMETIC, options, given, wanted, rows)[1]
+            elif late:
+                found = compute(options, values, wanted, rows, gradients)[1]
             else:
-                found = gradients or compute(options, values, wanted, rows)[1]
+                found = gradients or compute(options, values, wanted)[1]
             scale = 1 if late else cotangent
             return [tf.cast(found[name] * scale, x.dtype) for name, x in zip(wanted, arrays, strict=True)]
 

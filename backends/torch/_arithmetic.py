@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import softplus, threshold
 
 from infonce.backend import Arithmetic, Body
-from infonce.blocks import ON_CPU, ON_GPU, Blocks, rows_in_cache
+from infonce.blocks import FLOOR, NEAR, ON_CPU, ON_GPU, Blocks, rows_in_cache
 from infonce.halves import Fused, Halved
 
 from . import _kernel, _kernel_products, _kernel_rows, _namespace
@@ -81,11 +81,25 @@ class TorchArithmetic(Arithmetic):
             outputs.append(out)
         return tuple(None if x[0] is None else torch.cat(x) for x in zip(*outputs, strict=True)), sums
 
-    def exp_shifted(self, x: Tensor, shift: Tensor, weight: Tensor | None = None, keep: bool = False) -> Any:
+    def spreads(self, temperature: Any) -> bool:
+        if not self.in_place or self._device != "cpu":
+            return False
+        if not isinstance(temperature, float):
+            temperature = temperature.min().item() if temperature.numel() > 0 else NEAR
+        return not temperature >= NEAR
+
+    def exp_shifted(
+        self, x: Tensor, shift: Tensor, weight: Tensor | None = None, keep: bool = False, far: bool = False
+    ) -> Any:
         if not self.in_place:
             return super().exp_shifted(x, shift, weight, keep)
         x = torch.sub(x, shift, out=self._buffer(-1, x, x.shape)) if keep else x.sub_(shift)
-        return x.exp_() if weight is None else x.exp_().mul_(weight)
+        if far:
+            floor, above = FLOOR[x.element_size()]
+            x = threshold(x.clamp_min_(floor).exp_(), above, 0.0, inplace=True)
+        else:
+            x.exp_()
+        return x if weight is None else x.mul_(weight)
 
     def exponential(self, x: Tensor) -> Any:
         return x.exp_() if self.in_place else super().exponential(x)
@@ -144,9 +158,10 @@ class TorchArithmetic(Arithmetic):
         first_row: int,
         bounded: bool,
         halves: tuple[Halved, Halved] | None = None,
+        far: bool = False,
     ) -> Any:
         if not self.in_place:
-            return super().against_others(rows, keys, own, first_row, bounded, halves)
+            return super().against_others(rows, keys, own, first_row, bounded, halves, far)
         if self._has_kernels(rows, rows.dtype):
             return _kernel.against_others(self.scores, rows, keys, first_row, bounded, halves)
         z = self.scores(rows, keys) if halves is None else self.half_scores(*halves)
@@ -154,7 +169,7 @@ class TorchArithmetic(Arithmetic):
         positive = entries.clone()
         entries.fill_(-math.inf)
         largest = positive.new_zeros(()) if bounded else z.amax(1, True)
-        z = (z if bounded else z.sub_(largest)).exp_()
+        z = z.exp_() if bounded else self.exp_shifted(z, largest, far=far)
         total = z.sum(1, True)
         entries.copy_(total).neg_()
         return (z if halves is None else z.to(torch.bfloat16)), total, total.log().add_(largest), positive

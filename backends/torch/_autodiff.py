@@ -68,12 +68,13 @@ class EagerLoss(Function):
         ctx: Any, options: Options, wanted: tuple[str, ...], inputs: Inputs, *arrays: Tensor
     ) -> Tensor | tuple[Tensor, ...]:
         late = options.reduction == "none"
-        outputs = run(options, inputs, () if late else wanted)
+        outputs = run(options, inputs, wanted)
         answers = 1 + measured(options)
-        ctx.options, ctx.wanted, ctx.gradients = options, wanted, outputs[answers:]
+        ctx.options, ctx.wanted, ctx.gradients = options, wanted, () if late else outputs[answers:]
         # Of the other arrays none is kept unless it is needed: a queue may be overwritten before the backward pass.
         ctx.temperature = None if isinstance(inputs.temperature, Tensor) else inputs.temperature
-        ctx.save_for_backward(*arrays, *(x if isinstance(x, Tensor) else None for x in inputs if late))
+        needed = (*(x if isinstance(x, Tensor) else None for x in inputs), *outputs[answers:]) if late else ()
+        ctx.save_for_backward(*arrays, *needed)
         if not options.measure:
             return outputs[0]
         ctx.mark_non_differentiable(*outputs[1:answers])
@@ -85,14 +86,16 @@ class EagerLoss(Function):
         wanted, options = ctx.wanted, ctx.options
         if options.reduction != "none" and not torch.is_grad_enabled():
             return (None, None, None, *(scaled(g, cotangent, x) for g, x in zip(ctx.gradients, arrays, strict=True)))
+        gradients = ctx.gradients
         if options.reduction == "none":
-            inputs = Inputs(*arrays[len(wanted) :])
+            end = len(wanted) + len(Inputs._fields)
+            inputs, gradients = Inputs(*arrays[len(wanted) : end]), arrays[end:]
         else:
             inputs = Inputs(**{"query": None, **dict(zip(wanted, arrays, strict=False))})
         if ctx.temperature is not None:
             inputs = inputs._replace(temperature=ctx.temperature)
         pull = Pull.apply if torch.is_grad_enabled() else Pull.forward
-        return (None, None, None, *pull(options, wanted, cotangent, *inputs, *ctx.gradients))
+        return (None, None, None, *pull(options, wanted, cotangent, *inputs, *gradients))
 
 
 def scaled(gradient: Tensor, cotangent: Tensor, like: Tensor) -> Tensor:
@@ -112,7 +115,7 @@ class Pull(Function):
     def forward(options: Options, wanted: tuple[str, ...], cotangent: Tensor, *saved: Any) -> tuple[Tensor, ...]:
         inputs, gradients = Inputs(*saved[: len(Inputs._fields)]), saved[len(Inputs._fields) :]
         if options.reduction == "none":
-            gradients = compute(options, inputs, wanted, cotangent)[1 + measured(options) :]
+            gradients = compute(options, inputs, wanted, cotangent, gradients)[1 + measured(options) :]
         else:
             gradients = tuple(g * cotangent for g in gradients)
         return tuple(g.to(getattr(inputs, name).dtype) for name, g in zip(wanted, gradients, strict=True))

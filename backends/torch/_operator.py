@@ -10,6 +10,7 @@ from torch import Tensor
 
 from infonce.engine import solve
 from infonce.measures import NAMES
+from infonce.plain import KEPT
 from infonce.problem import Inputs, Options
 
 from . import _small
@@ -17,11 +18,15 @@ from ._arithmetic import TorchArithmetic
 
 
 def compute(
-    options: Options, inputs: Inputs, wanted: tuple[str, ...], cotangent: Tensor | None = None
+    options: Options,
+    inputs: Inputs,
+    wanted: tuple[str, ...],
+    cotangent: Tensor | None = None,
+    kept: tuple[Tensor, ...] = (),
 ) -> tuple[Tensor, ...]:
     """The loss, what is measured, and the gradients of `wanted`, in their order and in the compute dtype."""
     if not torch.compiler.is_compiling():
-        return run(options, inputs, wanted, cotangent)
+        return run(options, inputs, wanted, cotangent, kept)
     number = not isinstance(inputs.temperature, Tensor)
     if number:
         # A product keeps the number symbolic: torch.full would compile anew for each temperature of a schedule.
@@ -36,7 +41,11 @@ def with_number(inputs: list[Tensor | None], number: bool) -> Inputs:
 
 
 def run(
-    options: Options, inputs: Inputs, wanted: tuple[str, ...], cotangent: Tensor | None = None
+    options: Options,
+    inputs: Inputs,
+    wanted: tuple[str, ...],
+    cotangent: Tensor | None = None,
+    kept: tuple[Tensor, ...] = (),
 ) -> tuple[Tensor, ...]:
     """Run the engine unseen by autograd, and without autocast, which would compute a float32 call in bfloat16."""
     device = inputs.query.device.type
@@ -48,11 +57,12 @@ def run(
     cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
     with torch.no_grad(), torch.autocast(device, enabled=False) if cast else contextlib.nullcontext():
         if arithmetic.in_place and device == "cpu" and _small.applies(arithmetic, options, inputs, wanted):
-            found = _small.solve(options, inputs, wanted)
+            found = _small.solve(options, inputs, wanted, cotangent, kept)
             if found is not None:
                 return found
-        loss, gradients, measures = solve(arithmetic, options, inputs, wanted, cotangent)
-    return loss, *measures, *(gradients[name] for name in wanted)
+        again = dict(zip(KEPT, kept, strict=False))
+        loss, gradients, measures = solve(arithmetic, options, inputs, wanted, cotangent, again)
+    return loss, *measures, *gradients.values()
 
 
 def _solve(

@@ -6,10 +6,11 @@ So short a computation is as long as the Python around it.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import linear, softplus
 
 from infonce import plain
 from infonce.backend import Arithmetic
@@ -33,41 +34,55 @@ def applies(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, 
         isinstance(t, float) and FULL <= t < 1 / LEAST and options.normalize and key is not None and wanted in WANTED
     ):
         return False
-    if query.dtype != key.dtype or query.dtype not in (torch.float32, torch.float64) or options.reduction == "none":
+    if query.dtype != key.dtype or query.dtype not in (torch.float32, torch.float64):
         return False
     rows = query.shape[0]
     fits = rows * rows <= ON_CPU.whole and rows <= (options.block_size or rows) and query.shape[1] > 0
     return fits and plain.applies(b, options, inputs) and query.is_contiguous() and key.is_contiguous()
 
 
-def solve(options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Tensor, ...] | None:
-    """The loss, and the gradients of `wanted`; None where a row's norm is extreme."""
+def solve(
+    options: Options,
+    inputs: Inputs,
+    wanted: tuple[str, ...],
+    cotangent: Tensor | None = None,
+    kept: tuple[Tensor, ...] = (),
+) -> tuple[Any, ...] | None:
+    """As `_operator.run`; None where a row's norm is extreme."""
     query, key, t = inputs.query, inputs.positive_key, inputs.temperature
     rows = query.shape[0]
-    lengths = query.new_full((rows, 1), 1 / t), key.new_ones((rows, 1))
-    (q, q_norm), (k, k_norm) = weight_norm(query, lengths[0]), weight_norm(key, lengths[1])
+    length = query.new_full((rows, 1), t**-0.5)  # both sides share the temperature
+    (q, q_norm), (k, k_norm) = weight_norm(query, length), weight_norm(key, length)
     for norm in (q_norm, k_norm):
         smallest, largest = norm.aminmax()
         if not (smallest.item() > SAFE and largest.item() < 1 / SAFE):
             return None
-    z = torch.mm(q, k.t())
-    own = z.diagonal()
-    positive = own.clone()
-    own.fill_(-math.inf)
-    total = z.exp_().sum(1)
-    beyond = total.log().sub_(positive)
-    losses = softplus(beyond, 1.0, 60.0)
-    mean = options.reduction == "mean"
-    loss = losses.mean() if mean else losses.sum()
+    if kept:
+        loss, (z, total, missed) = None, kept
+    else:
+        z = linear(q, k)
+        own = z.diagonal().unsqueeze_(1)
+        positive = own.clone()
+        own.fill_(-math.inf)
+        total = z.exp_().sum(1, True)
+        beyond = total.log().sub_(positive)
+        losses = softplus(beyond, 1.0, 60.0)
+        loss = losses.squeeze(1) if options.reduction == "none" else getattr(losses, options.reduction)()
+        if not wanted:
+            return (loss,)
+        torch.neg(total, out=own)
+        missed = beyond.sigmoid_()
+        if options.reduction == "none" and cotangent is None:
+            return loss, z, total, missed
+    scale = missed / total
+    if cotangent is not None:  # perhaps a batch of them
+        p = z * (scale * cotangent.unsqueeze(1))
+    else:
+        p = z.mul_(scale.mul_(1 / rows) if options.reduction == "mean" else scale)
     of_query, of_key = WANTED[wanted]
-    if not wanted:
-        return (loss,)
-    torch.neg(total, out=own)
-    scale = beyond.sigmoid_().div_(total)
-    z.mul_((scale.mul_(1 / rows) if mean else scale).unsqueeze_(1))
     gradients = []
     if of_query:
-        gradients.append(weight_norm_backward(torch.mm(z, k), query, lengths[0], q_norm, 0)[0])
+        gradients.append(weight_norm_backward(torch.mm(p, k), query, length, q_norm, 0)[0])
     if of_key:
-        gradients.append(weight_norm_backward(torch.mm(z.t(), q), key, lengths[1], k_norm, 0)[0])
+        gradients.append(weight_norm_backward(torch.mm(p.t(), q), key, length, k_norm, 0)[0])
     return loss, *gradients

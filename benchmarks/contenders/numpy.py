@@ -18,7 +18,7 @@ from ._limits import dense_fits, rows_of_products
 MODES = ("numpy",)
 FloatArray = NDArray[np.floating[Any]]
 ValueAndGradient = Callable[..., tuple[Any, ...]]
-KINDS = ("one", "value", "symmetric", "nt_xent")  # those that need no autodiff
+KINDS = ("one", "value", "symmetric", "low", "nt_xent")  # those that need no autodiff
 
 
 def calls(case: Case, mode: str) -> dict[str, Call]:
@@ -35,7 +35,7 @@ def timed(
 
 
 def ours(case: Case, block_size: int | None = None) -> ValueAndGradient:
-    options: dict[str, Any] = {"temperature": TEMPERATURE, "block_size": block_size}
+    options: dict[str, Any] = {"temperature": case.temperature, "block_size": block_size}
     if case.kind == "value":
         return lambda query, key: (infonce.info_nce(query, key, **options),)
     if case.kind == "symmetric":
@@ -79,8 +79,8 @@ def plain_value(query: FloatArray, key: FloatArray) -> tuple[Any, ...]:
     return (np.mean(largest[:, 0] + np.log(z.sum(axis=1)) - own),)
 
 
-def plain(query: FloatArray, key: FloatArray) -> tuple[Any, ...]:
-    n, t = len(query), np.float32(TEMPERATURE)
+def plain(query: FloatArray, key: FloatArray, temperature: float = TEMPERATURE) -> tuple[Any, ...]:
+    n, t = len(query), np.float32(temperature)
     (u, u_norm), (v, v_norm) = unit(query), unit(key)
     u /= t
     p = u @ v.T
@@ -117,7 +117,13 @@ def plain_nt_xent(first: FloatArray, second: FloatArray) -> tuple[Any, ...]:
     return loss, d_z[:n], d_z[n:]
 
 
-PLAIN = {"one": plain, "value": plain_value, "symmetric": plain_symmetric, "nt_xent": plain_nt_xent}
+PLAIN: dict[str, ValueAndGradient] = {
+    "one": plain,
+    "value": plain_value,
+    "symmetric": plain_symmetric,
+    "low": functools.partial(plain, temperature=Case("low", 1, 1, 1).temperature),
+    "nt_xent": plain_nt_xent,
+}
 
 
 def products(case: Case, block: int, left: FloatArray, right: FloatArray) -> Call:

@@ -20,7 +20,7 @@ from _measure import Call
 from ._limits import METRIC_LEARNING_ROWS, dense_fits, rows_of_products
 
 MODES = ("torch", "torch:compile")
-KINDS = ("one", "value", "none", "symmetric", "queue", "step", "nt_xent")
+KINDS = ("one", "value", "none", "low", "symmetric", "queue", "step", "nt_xent")
 COMPILED_KINDS = ("one", "step")
 Loss = Callable[..., Tensor]
 
@@ -87,7 +87,7 @@ def encoded(loss: Loss) -> Loss:
 
 
 def ours(case: Case, block_size: int | None = None) -> Loss:
-    options: dict[str, Any] = {"temperature": TEMPERATURE, "block_size": block_size}
+    options: dict[str, Any] = {"temperature": case.temperature, "block_size": block_size}
     if case.kind == "nt_xent":
         return functools.partial(infonce.nt_xent, **options)
     if case.kind == "none":
@@ -116,6 +116,12 @@ def losses_of_others(case: Case) -> dict[str, Loss]:
                 "plain formula": functools.partial(plain, reduction="none"),
                 "info-nce-pytorch": functools.partial(peer, reduction="none"),
             }
+        case "low":
+            of_case = {"temperature": case.temperature}
+            return {
+                "plain formula": functools.partial(plain, **of_case),
+                "info-nce-pytorch": functools.partial(peer, **of_case),
+            }
         case "step":
             return {"plain formula": encoded(plain), "info-nce-pytorch": encoded(peer)}
         case _:
@@ -130,8 +136,8 @@ def rows_of(x: Tensor) -> Tensor:
     return torch.arange(len(x), device=x.device)
 
 
-def plain(query: Tensor, key: Tensor, reduction: str = "mean") -> Tensor:
-    logits = (normalize(query) / TEMPERATURE) @ normalize(key).T
+def plain(query: Tensor, key: Tensor, reduction: str = "mean", temperature: float = TEMPERATURE) -> Tensor:
+    logits = (normalize(query) / temperature) @ normalize(key).T
     return cross_entropy(logits, rows_of(query), reduction=reduction)
 
 
