@@ -19,11 +19,6 @@ ON_CPU = Blocks(1 << 20, 1 << 24, 1 << 22, 512)  # the logits stay in the caches
 ON_GPU = Blocks(1 << 26, 1 << 26, 1 << 29, 8192)  # 2 GiB in float32: few calls, whose sums over blocks cost little
 
 
-# Exponentials of numbers below the first are 0; the second lies just above. Per item size.
-FLOOR = {4: (-60.0, 1e-26), 8: (-600.0, 1e-260)}
-NEAR = 2 / 60  # from this temperature on no two cosines over it lie that far apart
-
-
 def rows_in_cache(width: int) -> int:
     """How many rows of `width` numbers stay in a core's cache."""
     return max(1, (1 << 18) // max(width, 1))

@@ -22,8 +22,8 @@ from .frame import (
     temperature_gradient,
 )
 from .passes import Gradient
-from .problem import Gradients, Inputs, Options
-from .spread import spreads
+from .problem import Gradients, Inputs, Kept, Options
+from .spread import far_apart
 
 Unit = tuple[Any, Any]  # rows as they are multiplied, and the way back from them
 
@@ -34,7 +34,7 @@ def solve(
     inputs: Inputs,
     wanted: tuple[str, ...] = (),
     cotangent: Any = None,
-    kept: Gradients | None = None,
+    kept: Kept | None = None,
 ) -> tuple[Any, Gradients, tuple[Any, ...]]:
     """The loss, reduced, its gradients by parameter name, with respect to the raw inputs, and `measures.NAMES`.
 
@@ -126,7 +126,7 @@ def sides_of(b: Arithmetic, options: Options, inputs: Inputs) -> tuple[Sides, di
         halves=halves,
         half_batch=half_batch,
         half_shared=half_shared,
-        far=spreads(b, options, inputs),
+        far=far_apart(b, options, inputs),
     )
     if options.symmetric and not options.measure and sides.bounded and sides.plain and half is not None:
         sides = sides._replace(fused=b.fused(*sides.both_halves))

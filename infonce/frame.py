@@ -50,7 +50,7 @@ def bounded(options: Options, temperature: Any) -> bool:
 
 
 def per_row(x: Any) -> bool:
-    return len(getattr(x, "shape", ())) > 0
+    return not (x is None or isinstance(x, int | float)) and len(x.shape) > 0
 
 
 def divisor(b: Arithmetic, temperature: Any, dtype: Any) -> Any:

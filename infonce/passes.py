@@ -69,7 +69,7 @@ def gradient(
     b: Arithmetic, options: Options, sides: Sides, block_size: int, weight: Any, wanted: frozenset[str]
 ) -> Gradient:
     """Three products: the loss of every row, and the gradient of sum(weight * loss); `weight` is a number or (N, 1)."""
-    by_row, power = per_row(weight), lift(options, sides.temperature, weight, sides.far)
+    by_row, power = per_row(weight), lift(b, options, sides.temperature, weight, sides.far)
     weight = weight * power
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
@@ -90,7 +90,7 @@ def gradient(
 
     rows, sums = b.loop(body, start, (*sides.rows, weight if by_row else None), block_size)
     found = (*rows[1:4], *sums[:2], rows[4], bias_of(b, rows[5], sums[2:]))
-    return Gradient._make((rows[0], *(lowered(x, power) for x in found), rows[6:]))
+    return Gradient._make((rows[0], *(lowered(b, x, power) for x in found), rows[6:]))
 
 
 def weighted(b: Arithmetic, options: Options, block: Block, seen: Visit, slopes: Slopes, w: Any) -> tuple[Any, Any]:

@@ -22,8 +22,8 @@ from .frame import (
     temperature_gradient,
 )
 from .halves import Halved
-from .problem import Gradients, Inputs, Options
-from .spread import lift, lowered, spreads
+from .problem import Gradients, Inputs, Kept, Options
+from .spread import far_apart, lift, lowered
 
 KEPT = "exponentials", "total", "missed"  # what the gradients of row losses need again, each of all rows
 
@@ -38,26 +38,27 @@ def applies(b: Arithmetic, options: Options, inputs: Inputs) -> bool:
 
 
 def solve(
-    b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...], cotangent: Any, kept: Gradients | None
+    b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...], cotangent: Any, kept: Kept | None
 ) -> tuple[Any, Gradients]:
     """As `engine.solve`. Of row losses in a single block the exponentials are kept for the call with the cotangent."""
-    xp, dtype, n = b.xp, compute_dtype(b, inputs), b.shape(inputs.query)[0]
+    xp, dtype, n = b.xp, compute_dtype(b, inputs), b.shape(inputs.positive_key)[0]
     t, within = divisor(b, inputs.temperature, dtype), bounded(options, inputs.temperature)
-    far = spreads(b, options, inputs)
+    far = far_apart(b, options, inputs)
     key, key_back = sphere(b, inputs.positive_key, dtype, options.normalize)
     half = b.half_products(inputs.query, inputs.positive_key)
     right = None if half is None else b.halved(inputs.positive_key, key, key_back, half, options.normalize)
     fused = None if right is None or not within else b.fused(right, right)
     later = bool(wanted) and options.reduction == "none" and cotangent is None
     block_size = rows_per_block(b, options, n, n, kept=later, fused=fused is not None)
-    keep = later and n is not None and n <= block_size
+    assert n is not None  # see `applies`
+    keep = later and n <= block_size and n * n <= b.blocks().kept
     if kept:
-        block_size = b.size(key)
+        block_size = n
     wanted = () if later else wanted
     of_temperature, of_key = "temperature" in wanted, "positive_key" in wanted
     of_query = "query" in wanted or of_temperature
     weight = row_weight(b, options, key, None, cotangent) if wanted else None
-    power = lift(options, t, weight, far)
+    power = lift(b, options, t, weight, far)
 
     def visited(q: Any, own: Any, first_row: Any, halves: tuple[Halved, Halved] | None) -> Any:
         """The losses, and what their slopes need."""
@@ -106,7 +107,7 @@ def solve(
     if "query" in wanted:
         found["query"] = d_query
     if of_key:
-        found["positive_key"] = off_sphere(b, lowered(sums[0], power), key_back, options.normalize)
+        found["positive_key"] = off_sphere(b, lowered(b, sums[0], power), key_back, options.normalize)
     if of_temperature:
         found["temperature"] = temperature_gradient(b, along, t, inputs.temperature)
     return loss, found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 Gradients = dict[str, Any]  # a gradient by parameter name
+Kept = dict[str, Any]  # what a call with a cotangent need not compute again
 
 
 class Inputs(NamedTuple):

@@ -32,7 +32,7 @@ from .frame import (
 )
 from .halves import Fused, Halved
 from .problem import Gradients, Inputs, Options
-from .spread import lift, lowered, spreads
+from .spread import far_apart, lift, lowered
 
 PARTS = 2  # half of the usual rows in a block: it scores B (B + R/2) pairs for the B R/2 that count
 
@@ -287,7 +287,7 @@ def solve(
     if not at_once and fused is None:
         cyclic = doubled(b, a, half)
         halves_cyclic = None if halves is None else Halved(*(doubled(b, x, half) for x in halves))
-    far = spreads(b, options, inputs)
+    far = far_apart(b, options, inputs)
     z = Rows(a, cyclic, options.views, half, within, halves, halves_cyclic, far)
     p = positives(b, z)
     if halves is not None and fused is not None:
@@ -304,9 +304,9 @@ def solve(
         return loss, {}
 
     weight = row_weight(b, options, a, None, cotangent)
-    power = lift(options, t, weight, far)
+    power = lift(b, options, t, weight, far)
     weight = weight * power
-    of_rows = lowered(pull(weight * p_negative) + of_positives(b, z, p, weight, p_negative), power)
+    of_rows = lowered(b, pull(weight * p_negative) + of_positives(b, z, p, weight, p_negative), power)
     gradients: Gradients = dict.fromkeys(wanted)
     if "temperature" in wanted:  # each z_ij holds both rows' root of t
         gradients["temperature"] = -0.5 * xp.sum(z.rows * of_rows) / t

@@ -12,22 +12,34 @@ from .backend import Arithmetic
 from .frame import bounded, per_row
 from .problem import Inputs, Options
 
-
-def spreads(b: Arithmetic, options: Options, inputs: Inputs) -> bool:
-    """Whether the logits may lie `far` apart: `Arithmetic.spreads`."""
-    if bounded(options, inputs.temperature):
-        return False
-    return inputs.bias is not None or b.spreads(inputs.temperature if options.normalize else 0.0)
+NEAR = 2 / 60  # from this temperature on no two cosines over it lie as far apart as the floor below
+# Per item size: below the first number exponentials are 0, and the second is just above the first one's exponential.
+FLOOR = {4: (-60.0, 1e-26), 8: (-600.0, 1e-260)}
 
 
-def lift(options: Options, t: Any, weight: Any, far: bool) -> Any:
-    """The power, 1 where the sums might overflow; `t` is the `frame.divisor`, one over which is in what is summed."""
-    if not far or per_row(weight) or per_row(t) or options.paired or options.counts or not options.normalize:
+def far_apart(b: Arithmetic, options: Options, inputs: Inputs) -> bool:
+    """Whether the logits of a row may lie so far apart that it costs time."""
+    if inputs.bias is not None or not options.normalize:
+        return b.spreads(0.0)
+    return not bounded(options, inputs.temperature) and b.spreads(inputs.temperature)
+
+
+def lift(b: Arithmetic, options: Options, t: Any, weight: Any, far: bool) -> Any:
+    """The power; `t` is the `frame.divisor`, one over which is in what is summed.
+
+    It is 1 where what is summed has no bound of its own: of weights, options and norms that it knows nothing of.
+    """
+    known = options.normalize and not (options.paired or options.counts or options.margin)
+    if not far or not known or per_row(weight) or per_row(t):
         return 1.0
-    return 2.0**100 * t
+    return 2.0**100 * (min(t, 1.0) if isinstance(t, float) else b.xp.where(t < 1, t, b.xp.ones_like(t)))
 
 
-def lowered(gradient: Any, power: Any) -> Any:
-    """The gradient without it."""
-    unchanged = gradient is None or (isinstance(power, float) and power == 1)
-    return gradient if unchanged else gradient / power
+def lowered(b: Arithmetic, gradient: Any, power: Any) -> Any:
+    """The gradient, which is lost, without the power."""
+    if gradient is None or (isinstance(power, float) and power == 1):
+        return gradient
+    if not b.in_place:
+        return gradient / power
+    gradient /= power
+    return gradient

@@ -109,7 +109,7 @@ def gradient(
     key_loss, of_key = forms.loss(b, options, to_key, t)
     query_loss, of_query = forms.loss(b, options, to_query, t)
     # A weight that all rows share waits until the end: it might take the slopes of tiny losses out of range.
-    power = lift(options, t, weight, sides.far)
+    power = lift(b, options, t, weight, sides.far)
     half, shared = (0.5 * weight, 1) if per_row(weight) else (0.5 * power, weight / power)
     key_lses = [xp.matrix_transpose(x) for x in to_query.lse]
     key_weights = [xp.matrix_transpose(half * c * s) for c, s in zip(powers, of_query.lse, strict=True)]

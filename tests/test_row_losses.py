@@ -87,3 +87,38 @@ def test_torch_releases_what_is_kept_with_the_graph() -> None:
     loss.sum().backward()
     with pytest.raises(RuntimeError, match="a second time"):
         loss.sum().backward()
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum"])
+@pytest.mark.parametrize("jit", [False, True])
+def test_jax_checkpoint_beside_a_constant_key(reduction: str, jit: bool) -> None:
+    """What is saved for a gradient of one side must not be taken for that of both."""
+    import jax
+
+    query, key = (jax.numpy.asarray(x.detach().numpy()) for x in leaves(N, "float32"))
+    cotangent = jax.numpy.arange(1.0, N + 1) if reduction == "none" else jax.numpy.ones(())
+
+    def loss(query: Any, key: Any) -> Any:
+        return jax.numpy.sum(cotangent * info_nce(query, key, reduction=reduction))
+
+    def both(query: Any, key: Any) -> Any:
+        return jax.checkpoint(loss)(query, key) + loss(query, jax.lax.stop_gradient(key))
+
+    of_query, of_key = jax.grad(loss, (0, 1))(query, key)
+    found = (jax.jit if jit else lambda f: f)(jax.grad(both, (0, 1)))(query, key)
+    for one, exact in zip(found, (2 * of_query, of_key), strict=True):
+        np.testing.assert_allclose(one, exact, rtol=0, atol=1e-6 * np.max(np.abs(exact)))
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_torch_checkpoint(reentrant: bool) -> None:
+    import torch
+    from torch.utils.checkpoint import checkpoint
+
+    query, key = leaves(N)
+    cotangent = torch.arange(1.0, N + 1, dtype=torch.float64)
+    want = torch.autograd.grad(info_nce(query, key, reduction="none"), (query, key), cotangent)
+    losses = checkpoint(lambda *x: info_nce(*x, reduction="none"), query, key, use_reentrant=reentrant)
+    losses.backward(cotangent)
+    assert torch.equal(query.grad, want[0])
+    assert torch.equal(key.grad, want[1])

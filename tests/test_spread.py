@@ -123,3 +123,51 @@ def test_masked_keys_have_no_part(framework: Framework, symmetric: bool, block_s
         found = framework.values(gradients[name])
         assert np.all(found[np.all(np.asarray(exact) == 0, axis=-1)] == 0)
         np.testing.assert_allclose(found, exact, rtol=0, atol=1e-3 * np.max(np.abs(exact)))
+
+
+EXTREMES: dict[str, dict[str, Any]] = {
+    "a bias far below": {"temperature": 0.1, "bias": np.float32(RNG.uniform(-120, 0, N))},
+    "a bias at a high temperature": {"temperature": np.float32(1e9), "bias": np.float32(RNG.normal(size=N))},
+    "a margin at a tiny temperature": {"temperature": np.float32(1e-10), "margin": 0.2},
+    "a tiny temperature": {"temperature": np.float32(1e-10)},
+    "a temperature for each row": {"temperature": np.float32(RNG.uniform(LOW, 0.1, N))},
+    "rows far from one": {"temperature": np.float32(LOW), "scale": 1e-20},
+    "no norms": {"temperature": np.float32(1), "normalize": False, "scale": 3.0},
+}
+
+
+@pytest.mark.parametrize("name", EXTREMES)
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_gradients_where_a_power_might_overflow(framework: Framework, name: str, symmetric: bool) -> None:
+    options = {"symmetric": symmetric, "reduction": "sum", **EXTREMES[name]}
+    scale = np.float32(options.pop("scale", 1))
+    query, key = scale * QUERY, KEY
+    want = oracle.info_nce(query, key, **options)
+    arrays = {n: framework.array(x) for n, x in options.items() if isinstance(x, np.ndarray | np.float32)}
+    loss, gradients = value_and_grad(info_nce)(*map(framework.array, (query, key)), **{**options, **arrays})
+    rounding = float(2e-6 / np.min(options["temperature"]) + 1e-5)  # of a logit
+    assert framework.values(loss) == pytest.approx(float(want.loss), rel=max(rounding, 1e-5))
+    for n, gradient in gradients.items():
+        exact = np.asarray(want.gradients[n])
+        found = framework.values(gradient)
+        assert np.all(np.isfinite(found))
+        if rounding < 1:
+            np.testing.assert_allclose(found, exact, rtol=0, atol=10 * rounding * np.max(np.abs(exact)) + 1e-44)
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_a_bias_far_below_is_no_subnormal_factor(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    framework, seen = framework_of(name), []
+    arithmetic = NumPyArithmetic if name == "numpy" else TorchArithmetic
+    original = arithmetic.exp_shifted
+
+    def watched(self: Any, *arguments: Any, **options: Any) -> Any:
+        found = original(self, *arguments, **options)
+        seen.append(subnormal(found))
+        return found
+
+    monkeypatch.setattr(arithmetic, "exp_shifted", watched)
+    bias = framework.array(np.linspace(-120, 0, N, dtype=np.float32))
+    value_and_grad(info_nce)(framework.array(QUERY), framework.array(KEY), bias=bias, temperature=0.1)
+    assert seen
+    assert sum(seen) == 0

@@ -19,6 +19,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.dtypes import float0
 
 from infonce import engine
+from infonce.plain import KEPT
 from infonce.problem import DIFFERENTIABLE, Gradients, Inputs, Options
 
 from ._arithmetic import JAXArithmetic, varying
@@ -54,20 +55,27 @@ def differentiable(options: Options, inputs: Inputs) -> Any:
     return answer(options, loss, measures)
 
 
-def _forward(options: Options, inputs: Any) -> tuple[Any, tuple[Inputs, dict[str, None], Gradients]]:
+def _forward(options: Options, inputs: Any) -> tuple[Any, tuple[Inputs, dict[str, Array]]]:
+    """What is saved has one form whatever is perturbed, absent arrays being empty: `jax.checkpoint` mixes forms up."""
     wanted = tuple(name for name, x in zip(DIFFERENTIABLE, inputs, strict=False) if x is not None and x.perturbed)
     values = Inputs(*(x if x is None else x.value for x in inputs))
-    loss, gradients, measures = solve(ARITHMETIC, options, values, wanted)
-    return answer(options, loss, measures), (values, dict.fromkeys(wanted), gradients)
+    loss, found, measures = solve(ARITHMETIC, options, values, wanted)
+    if options.reduction == "none":
+        found = {**found, **dict.fromkeys(wanted, jnp.ones(1))}
+    saved = {name: found.get(name, jnp.ones(0)) for name in (*DIFFERENTIABLE, *KEPT)}
+    return answer(options, loss, measures), (values, saved)
 
 
-def _backward(options: Options, saved: tuple[Inputs, dict[str, None], Gradients], cotangent: Any) -> tuple[Inputs]:
-    inputs, wanted, gradients = saved
+def _backward(options: Options, saved: tuple[Inputs, dict[str, Array]], cotangent: Any) -> tuple[Inputs]:
+    inputs, gradients = saved
     cotangent = cotangent[0] if options.measure else cotangent
     if isinstance(cotangent, SymbolicZero):
         return (Inputs(*(_cotangent(x, None) for x in inputs)),)
+    gradients = {name: x for name, x in gradients.items() if x.size > 0}
     if options.reduction == "none":
-        gradients = solve(ARITHMETIC, options, inputs, tuple(wanted), cotangent, gradients)[1]
+        wanted = tuple(name for name in DIFFERENTIABLE if name in gradients)
+        kept = {name: gradients[name] for name in KEPT if name in gradients}
+        gradients = solve(ARITHMETIC, options, inputs, wanted, cotangent, kept)[1]
     else:
         gradients = {name: g * cotangent for name, g in gradients.items()}
     return (Inputs(*(_cotangent(x, gradients.get(name)) for name, x in inputs._asdict().items())),)

@@ -11,8 +11,9 @@ import array_api_compat
 import numpy as np
 
 from infonce.backend import Arithmetic, Body
-from infonce.blocks import FLOOR, NEAR, ON_CPU, Blocks, rows_in_cache
+from infonce.blocks import ON_CPU, Blocks, rows_in_cache
 from infonce.halves import Halved
+from infonce.spread import FLOOR, NEAR
 
 SAFE = 1e-30  # squares of norms between this and its inverse: none that matters left float32's range
 LEAST = 1e-6  # the same for what the rows are divided by together with their norms

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn.functional import softplus, threshold
 
 from infonce.backend import Arithmetic, Body
-from infonce.blocks import FLOOR, NEAR, ON_CPU, ON_GPU, Blocks, rows_in_cache
+from infonce.blocks import ON_CPU, ON_GPU, Blocks, rows_in_cache
 from infonce.halves import Fused, Halved
+from infonce.spread import FLOOR, NEAR
 
 from . import _kernel, _kernel_products, _kernel_rows, _namespace
 from ._small import LEAST, SAFE, weight_norm, weight_norm_backward

@@ -1,4 +1,7 @@
-"""The engine as torch calls it: at once, without in-place operations, or as one opaque operator of a compiled graph."""
+"""The engine as torch calls it: at once, without in-place operations, or as one opaque operator of a compiled graph.
+
+A compiled graph holds what a small batch takes itself: there the call of the operator costs more than all it does.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from infonce import plain
 from infonce.engine import solve
 from infonce.measures import NAMES
-from infonce.plain import KEPT
 from infonce.problem import Inputs, Options
 
 from . import _small
-from ._arithmetic import TorchArithmetic
+from ._arithmetic import SMALL, TorchArithmetic
 
 
 def compute(
@@ -31,7 +34,23 @@ def compute(
     if number:
         # A product keeps the number symbolic: torch.full would compile anew for each temperature of a schedule.
         inputs = inputs._replace(temperature=torch.ones((), dtype=torch.float64, device="cpu") * inputs.temperature)
-    return tuple(operator(list(inputs), number, cotangent, *spread(options), ",".join(wanted)))
+    if is_small(options, inputs):
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            loss, gradients, measures = solve(FUNCTIONAL, options, inputs, wanted, cotangent)
+        return loss, *measures, *gradients.values()
+    return tuple(operator(list(inputs), number, cotangent, *flat(options), ",".join(wanted)))
+
+
+FUNCTIONAL = TorchArithmetic(in_place=False)
+CAN_TRACE = torch.torch_version.TorchVersion(torch.__version__) >= "2.13"  # older versions are not known to
+
+
+def is_small(options: Options, inputs: Inputs) -> bool:
+    """Whether a compiled graph holds the engine's own operations: few, of a loss without options."""
+    query, key = inputs.query, inputs.positive_key
+    if not CAN_TRACE or query.device.type != "cpu" or options.block_size is not None or options.views:
+        return False
+    return plain.applies(FUNCTIONAL, options, inputs) and bool(query.shape[0] * key.shape[0] <= SMALL)
 
 
 def with_number(inputs: list[Tensor | None], number: bool) -> Inputs:
@@ -60,7 +79,7 @@ def run(
             found = _small.solve(options, inputs, wanted, cotangent, kept)
             if found is not None:
                 return found
-        again = dict(zip(KEPT, kept, strict=False))
+        again = dict(zip(plain.KEPT, kept, strict=False))
         loss, gradients, measures = solve(arithmetic, options, inputs, wanted, cotangent, again)
     return loss, *measures, *gradients.values()
 
@@ -112,10 +131,10 @@ def _(
 
 @torch.library.register_vmap("infonce::solve", lib=_library)  # type: ignore[untyped-decorator]
 def _(info: Any, in_dims: Any, inputs: Any, number: Any, cotangent: Any, *rest: Any) -> tuple[list[Tensor], list[int]]:
-    *spread_options, wanted = rest
+    *flat_options, wanted = rest
 
     def one(inputs: list[Tensor | None], cotangent: Tensor | None) -> tuple[Tensor, ...]:
-        return run(gathered(*spread_options), with_number(inputs, number), names(wanted), cotangent)
+        return run(gathered(*flat_options), with_number(inputs, number), names(wanted), cotangent)
 
     found = torch.vmap(one, in_dims=(in_dims[0], in_dims[2]))(inputs, cotangent)
     return list(found), [0] * len(found)
@@ -130,7 +149,7 @@ def compute_dtype(inputs: Inputs) -> torch.dtype:
     return torch.float64 if torch.float64 in [x.dtype for x in inputs[:3] if x is not None] else torch.float32
 
 
-def spread(options: Options) -> tuple[str, int | None, list[bool], int, list[float]]:
+def flat(options: Options) -> tuple[str, int | None, list[bool], int, list[float]]:
     """The options in types that a custom operator takes; `gathered` puts them together again."""
     flags, numbers = ([getattr(options, name) for name in names] for names in (FLAGS, NUMBERS))
     return options.reduction, options.block_size, flags, options.views, numbers
