@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from . import checks
 from .calls import Call, preparation
 from .module import prepare_module
 
@@ -49,7 +48,7 @@ def value_and_grad(fn: Callable[..., Any]) -> Callable[..., tuple[Any, dict[str,
         call = prepare(*arguments, **keywords)
         if call.options.reduction == "none":
             raise ValueError('value_and_grad needs one loss: reduction must be "mean" or "sum"; received "none".')
-        wanted = tuple(name for name, x in call.inputs.differentiable.items() if checks.is_array(x))
+        wanted = call.inputs.arrays
         loss, gradients = call.backend.solve(call.options, call.inputs, wanted)
         return call.loss(loss), call.gradients(gradients)
 

@@ -24,9 +24,10 @@ class Inputs(NamedTuple):
     positives: Any = None  # labels (N,), or the weights of row i's positives in row i, (R, R)
 
     @property
-    def differentiable(self) -> dict[str, Any]:
-        """Those that may carry a gradient."""
-        return dict(zip(DIFFERENTIABLE, self, strict=False))
+    def arrays(self) -> tuple[str, ...]:
+        """Those that may carry a gradient: the temperature where it is no number."""
+        given = zip(DIFFERENTIABLE, self, strict=False)
+        return tuple(name for name, x in given if x is not None and not isinstance(x, float))
 
 
 DIFFERENTIABLE = Inputs._fields[:6]

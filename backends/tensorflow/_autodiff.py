@@ -49,7 +49,7 @@ def tensors(options: Options, inputs: Inputs) -> tuple[Inputs, tuple[str, ...]]:
 
     Variables are read, so that their gradient flows.
     """
-    wanted = tuple(name for name, x in inputs.differentiable.items() if x is not None and not isinstance(x, float))
+    wanted = inputs.arrays
     if "temperature" not in wanted:
         number = tf.constant(inputs.temperature, compute_dtype(ARITHMETIC, inputs))
         inputs = inputs._replace(temperature=number)
