@@ -100,7 +100,7 @@ class Arithmetic(Protocol):
         return self.xp.where(absent, self.xp.full_like(x, -math.inf), x)
 
     def mask_visit(self, x: Any, total: Any, views: int) -> Any:
-        """`x` of `self_similarity` with -inf where a row's partner is not of its visit, or of the same sample.
+        """`x` of `cyclic` with -inf where a row's partner is not of its visit, or of the same sample.
 
         A row's partners are the total // 2 rows ahead of it, cyclically. With an odd number of views the row opposite
         may be a negative, which both rows of the pair visit: each counts it half.

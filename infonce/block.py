@@ -247,15 +247,15 @@ def pull(
     d_batch, d_shared = sums or (None, None)
     d_query = d_positive = d_own = None
     need_query, need_positive, need_negatives = "query" in wanted, "positive_key" in wanted, "negative_keys" in wanted
-    scaled = sides.query if scale is None else sides.query * scale
+    factor = row_factor(b, sides, scale)
     if sides.batch is not None:
-        part, factor, keys = factors(b, sides, next(rest), scale, scaled, sides.batch, sides.half_batch)
+        part, keys = as_halves(xp, next(rest), sides.batch, sides.half_batch)
         if need_query:
             d_query = b.add_product(d_query, part, keys)
         if need_positive:
             d_batch = b.add_product(d_batch, xp.matrix_transpose(part), factor)
     if sides.shared is not None:
-        part, factor, keys = factors(b, sides, next(rest), scale, scaled, sides.shared, sides.half_shared)
+        part, keys = as_halves(xp, next(rest), sides.shared, sides.half_shared)
         if need_query:
             d_query = b.add_product(d_query, part, keys)
         if need_negatives:
@@ -266,7 +266,8 @@ def pull(
             product = xp.squeeze(xp.matmul(xp.expand_dims(part, axis=-2), block.own), axis=-2)
             d_query = product if d_query is None else d_query + product
         if need_negatives:
-            d_own = xp.expand_dims(part, axis=-1) * xp.expand_dims(scaled, axis=-2)
+            scaled = part if scale is None else part * scale
+            d_own = xp.expand_dims(scaled, axis=-1) * xp.expand_dims(sides.query, axis=-2)
             if sides.normalize:
                 d_own = b.through_unit_rows(d_own, block.own_back)
     if need_query and d_query is not None and scale is not None:
@@ -280,12 +281,14 @@ def pull(
     return (d_query, d_positive, d_own), (d_batch, d_shared)
 
 
-def factors(
-    b: Arithmetic, sides: Sides, part: Any, scale: Any, scaled: Any, keys: Any, halves: Halved | None
-) -> tuple[Any, Any, Any]:
-    """What the products of a gradient multiply."""
-    if sides.halves is None or halves is None:
-        return part, scaled, keys
-    half = halves.rounded.dtype
-    rows = sides.halves.rounded if scale is None else b.rounded_product(sides.query, scale, half)
-    return b.xp.astype(part, half), rows, halves.rounded
+def row_factor(b: Arithmetic, sides: Sides, scale: Any) -> Any:
+    """The queries times the scale, as the products for the keys multiply them."""
+    if sides.halves is None:
+        return sides.query if scale is None else sides.query * scale
+    half = sides.halves.rounded.dtype
+    return sides.halves.rounded if scale is None else b.rounded_product(sides.query, scale, half)
+
+
+def as_halves(xp: Any, part: Any, keys: Any, halves: Halved | None) -> tuple[Any, Any]:
+    """The slopes and the keys, where these are halves both as such."""
+    return (part, keys) if halves is None else (xp.astype(part, halves.rounded.dtype), halves.rounded)

@@ -1,8 +1,7 @@
 """NT-Xent: the rows of V views against each other, where each pair of rows is scored once unless they are few.
 
-Row r of R = V N is scored against the rows r + 1 ... r + R/2, cyclically: z is symmetric, so what a row finds there its
-partners find too, as a column. With A the rows over sqrt(t), z = A A^T; over the positives p of row i (the same sample
-in the other views) and its negatives,
+With A the rows over sqrt(t), z = A A^T; over the positives p of row i (the same sample in the other views) and its
+negatives,
 
     L_i = (lse_p z_ip - mean_p z_ip) + softplus(lse_neg_i - lse_p z_ip),
 
@@ -19,35 +18,12 @@ from typing import Any, NamedTuple
 
 from .backend import Arithmetic
 from .block import exponentials
-from .forms import LOWEST, exp_minus, log_of, nonzero
-from .frame import (
-    bounded,
-    compute_dtype,
-    off_sphere,
-    per_row,
-    reduced,
-    row_weight,
-    rows_per_block,
-    sphere,
-)
+from .cyclic import PARTS, Rows, doubled, gradient, negatives
+from .forms import exp_minus, log_of
+from .frame import bounded, compute_dtype, off_sphere, per_row, reduced, row_weight, rows_per_block, sphere
 from .halves import Fused, Halved
 from .problem import Gradients, Inputs, Options
 from .spread import far_apart, lift, lowered
-
-PARTS = 2  # half of the usual rows in a block: it scores B (B + R/2) pairs for the B R/2 that count
-
-
-class Rows(NamedTuple):
-    """All rows, and what every visit needs of them."""
-
-    rows: Any  # (R, D): unit rows over sqrt(t)
-    cyclic: Any  # (R + R/2, D): the same, and the first half again
-    views: int
-    half: Any  # R // 2
-    bounded: bool  # as in `block.Sides`
-    halves: Halved | None = None  # of `rows`
-    halves_cyclic: Halved | None = None
-    far: bool = False  # as in `block.Sides`
 
 
 class Positives(NamedTuple):
@@ -65,115 +41,6 @@ def symmetric(options: Options, inputs: Inputs) -> bool:
     )
     alike = inputs.weight is None and inputs.ids is None and inputs.positives is None
     return alike and options == plain and not per_row(inputs.temperature)
-
-
-def doubled(b: Arithmetic, x: Any, half: Any) -> Any:
-    return b.xp.concat([x, x[:half, ...]], axis=0)
-
-
-def scored(
-    b: Arithmetic, z: Rows, rows: Any, halves: tuple[Any, ...], first_row: Any, part: int = 0
-) -> tuple[Any, Any]:
-    """A block's logits against the rows ahead, (B, B + R/2), -inf where a pair is not of this visit; and those rows.
-
-    The rows are those that the products of the gradient multiply.
-    """
-    width = b.size(rows) + z.half
-    if z.halves_cyclic is None:
-        partners = b.take(z.cyclic, first_row, width)
-        s = b.scores(rows, partners, part)
-    else:
-        taken = Halved(*(b.take(x, first_row, width) for x in z.halves_cyclic))
-        s, partners = b.half_scores(Halved(*halves), taken, part), taken.rounded
-    return partners, b.mask_visit(s, b.size(z.rows), z.views)
-
-
-def by_row(z: Rows) -> tuple[Any, ...]:
-    """What a loop cuts into blocks of rows."""
-    return z.rows, *(z.halves or ())
-
-
-def negatives(b: Arithmetic, z: Rows, block_size: int, kept: list[Any] | None) -> Any:
-    """Half a product: the log-sum-exp over every row's negatives, (R, 1), LOWEST where there is none.
-
-    What `gradient` needs of bounded blocks is `kept`, unless that is None.
-    """
-    xp = b.xp
-
-    def start() -> tuple[Any, ...]:
-        like = z.cyclic[:, :1]
-        return (xp.zeros_like(like),) if z.bounded else (xp.full_like(like, LOWEST), xp.zeros_like(like))
-
-    def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
-        partners, s = scored(b, z, rows[0], rows[1:], first_row, part=0 if kept is None else first_row)
-        width = b.size(partners)
-        if z.bounded:
-            (total,) = sums or start()
-            e = b.exponential(s)
-            if kept is not None:
-                kept.append((partners, e))
-            column = xp.matrix_transpose(xp.sum(e, axis=0, keepdims=True))
-            column = b.take(total, first_row, width) + column
-            return (xp.sum(e, axis=-1, keepdims=True),), (b.put(total, first_row, column),)
-        largest, total = sums or start()
-        before = b.take(largest, first_row, width)
-        above = xp.maximum(before, xp.matrix_transpose(xp.max(s, axis=0, keepdims=True)))
-        column = xp.sum(b.exp_shifted(s, xp.matrix_transpose(above), keep=True, far=z.far), axis=0, keepdims=True)
-        column = b.take(total, first_row, width) * xp.exp(before - above) + xp.matrix_transpose(column)
-        sums = b.put(largest, first_row, above), b.put(total, first_row, column)
-        along = xp.max(s, axis=-1, keepdims=True)
-        along = xp.maximum(along, xp.full_like(along, LOWEST))
-        return (along, xp.sum(b.exp_shifted(s, along, far=z.far), axis=-1, keepdims=True)), sums
-
-    if z.bounded:
-        (along,), (total,) = b.loop(body, start, by_row(z), block_size)
-        return log_of(xp, along + met_twice(b, z, total))
-    (along, found), (largest, total) = b.loop(body, start, by_row(z), block_size)
-    again = xp.full_like(along, LOWEST)  # the first half was met again at the end
-    again = xp.concat([largest[b.size(z.rows) :, ...], again[z.half :, ...]], axis=0)
-    found_again = xp.concat([total[b.size(z.rows) :, ...], xp.zeros_like(again[z.half :, ...])], axis=0)
-    largest, total = largest[: b.size(z.rows), ...], total[: b.size(z.rows), ...]
-    m = xp.maximum(xp.maximum(along, largest), again)
-    total = found * xp.exp(along - m) + total * xp.exp(largest - m) + found_again * xp.exp(again - m)
-    return m + xp.log(nonzero(xp, total))
-
-
-def met_twice(b: Arithmetic, z: Rows, sums: Any) -> Any:
-    """The sums of the rows of `cyclic`, whose end is the first half again, as sums of the rows."""
-    total = b.size(z.rows)
-    once, again = sums[:total, ...], sums[total:, ...]
-    return b.put(once, 0, once[: z.half, ...] + again)
-
-
-def gradient(b: Arithmetic, z: Rows, block_size: int, kept: list[Any] | None, lse: Any, weight: Any) -> Any:
-    """One and a half products, one of `kept` blocks: sum_i weight_i dlse_i / dA, (R, D)."""
-    xp = b.xp
-    if z.bounded:
-        weight = weight * exp_minus(xp, lse)
-    lse_cyclic, weight_cyclic = doubled(b, lse, z.half), doubled(b, weight, z.half)
-
-    def start() -> tuple[Any]:
-        return (xp.zeros_like(z.cyclic),)
-
-    def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
-        lse_row, w_row, a, *halves = rows
-        partners, s = kept.pop(0) if kept else scored(b, z, a, tuple(halves), first_row)
-        width = b.size(partners)
-        lse_column = xp.matrix_transpose(b.take(lse_cyclic, first_row, width))
-        w_column = xp.matrix_transpose(b.take(weight_cyclic, first_row, width))
-        if z.bounded:
-            g = b.times_sum(b.exponential(s) if kept is None else s, w_row, w_column)
-        else:
-            g = b.exp_shifted(s, lse_column, w_column, keep=True, far=z.far)
-            g += b.exp_shifted(s, lse_row, w_row, far=z.far)
-        (total,) = sums or start()
-        if halves:
-            g, a = xp.astype(g, partners.dtype), Halved(*halves).rounded
-        part = b.add_product(b.take(total, first_row, width), xp.matrix_transpose(g), a)
-        return (b.product(g, partners),), (b.put(total, first_row, part),)
-
-    (ahead,), (behind,) = b.loop(body, start, (lse, weight, *by_row(z)), block_size)
-    return ahead + met_twice(b, z, behind)
 
 
 def whole(b: Arithmetic, z: Rows) -> tuple[Any, Callable[[Any], Any]]:
@@ -286,6 +153,7 @@ def solve(
     cyclic = a
     if not at_once and fused is None:
         cyclic = doubled(b, a, half)
+        a = b.take(cyclic, 0, b.size(a))
         halves_cyclic = None if halves is None else Halved(*(doubled(b, x, half) for x in halves))
     far = far_apart(b, options, inputs)
     z = Rows(a, cyclic, options.views, half, within, halves, halves_cyclic, far)
@@ -306,7 +174,9 @@ def solve(
     weight = row_weight(b, options, a, None, cotangent)
     power = lift(b, options, t, weight, far)
     weight = weight * power
-    of_rows = lowered(b, pull(weight * p_negative) + of_positives(b, z, p, weight, p_negative), power)
+    of_rows = pull(weight * p_negative)
+    of_rows += of_positives(b, z, p, weight, p_negative)
+    of_rows = lowered(b, of_rows, power)
     gradients: Gradients = dict.fromkeys(wanted)
     if "temperature" in wanted:  # each z_ij holds both rows' root of t
         gradients["temperature"] = -0.5 * xp.sum(z.rows * of_rows) / t
