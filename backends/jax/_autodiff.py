@@ -57,12 +57,14 @@ def differentiable(options: Options, inputs: Inputs) -> Any:
 
 def _forward(options: Options, inputs: Any) -> tuple[Any, tuple[Inputs, dict[str, Array]]]:
     """What is saved has one form whatever is perturbed, absent arrays being empty: `jax.checkpoint` mixes forms up."""
-    wanted = tuple(name for name, x in zip(DIFFERENTIABLE, inputs, strict=False) if x is not None and x.perturbed)
+    given = {name: x for name, x in zip(DIFFERENTIABLE, inputs, strict=False) if x is not None}
+    wanted = tuple(name for name, x in given.items() if x.perturbed)
     values = Inputs(*(x if x is None else x.value for x in inputs))
     loss, found, measures = solve(ARITHMETIC, options, values, wanted)
-    if options.reduction == "none":
+    by_row = options.reduction == "none"
+    if by_row:
         found = {**found, **dict.fromkeys(wanted, jnp.ones(1))}
-    saved = {name: found.get(name, jnp.ones(0)) for name in (*DIFFERENTIABLE, *KEPT)}
+    saved = {name: found.get(name, jnp.ones(0)) for name in (*given, *(KEPT if by_row else ()))}
     return answer(options, loss, measures), (values, saved)
 
 
