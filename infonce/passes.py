@@ -90,7 +90,7 @@ def gradient(
 
     rows, sums = b.loop(body, start, (*sides.rows, weight if by_row else None), block_size)
     found = (*rows[1:4], *sums[:2], rows[4], bias_of(b, rows[5], sums[2:]))
-    return Gradient._make((rows[0], *(lowered(b, x, power) for x in found), rows[6:]))
+    return Gradient._make((rows[0], *(lowered(x, power) for x in found), rows[6:]))
 
 
 def weighted(b: Arithmetic, options: Options, block: Block, seen: Visit, slopes: Slopes, w: Any) -> tuple[Any, Any]:

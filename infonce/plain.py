@@ -89,7 +89,7 @@ def solve(
             d_query = off_sphere(b, d_query, back, options.normalize) if "query" in wanted else None
         if not of_key:
             return (loss, d_query, along), ()
-        scale = scale * power
+        scale = scale * power if far else scale
         weighted = q * scale if half is None else b.rounded_product(q, scale, half)
         d_key = b.add_product(sums[0] if sums else None, xp.matrix_transpose(p), weighted)
         return (loss, d_query, along), (d_key,)
@@ -107,7 +107,7 @@ def solve(
     if "query" in wanted:
         found["query"] = d_query
     if of_key:
-        found["positive_key"] = off_sphere(b, lowered(b, sums[0], power), key_back, options.normalize)
+        found["positive_key"] = off_sphere(b, lowered(sums[0], power), key_back, options.normalize)
     if of_temperature:
         found["temperature"] = temperature_gradient(b, along, t, inputs.temperature)
     return loss, found

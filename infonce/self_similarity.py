@@ -176,7 +176,7 @@ def solve(
     weight = weight * power
     of_rows = pull(weight * p_negative)
     of_rows += of_positives(b, z, p, weight, p_negative)
-    of_rows = lowered(b, of_rows, power)
+    of_rows = lowered(of_rows, power)
     gradients: Gradients = dict.fromkeys(wanted)
     if "temperature" in wanted:  # each z_ij holds both rows' root of t
         gradients["temperature"] = -0.5 * xp.sum(z.rows * of_rows) / t

@@ -35,11 +35,8 @@ def lift(b: Arithmetic, options: Options, t: Any, weight: Any, far: bool) -> Any
     return 2.0**100 * (min(t, 1.0) if isinstance(t, float) else b.xp.where(t < 1, t, b.xp.ones_like(t)))
 
 
-def lowered(b: Arithmetic, gradient: Any, power: Any) -> Any:
+def lowered(gradient: Any, power: Any) -> Any:
     """The gradient, which is lost, without the power."""
-    if gradient is None or (isinstance(power, float) and power == 1):
-        return gradient
-    if not b.in_place:
-        return gradient / power
-    gradient /= power
+    if gradient is not None and not (isinstance(power, float) and power == 1):
+        gradient /= power
     return gradient

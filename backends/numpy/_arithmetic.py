@@ -105,10 +105,12 @@ class NumPyArithmetic(ArrayAPIArithmetic):
 
     def exp_shifted(self, x: Any, shift: Any, weight: Any = None, keep: bool = False, far: bool = False) -> Any:
         x = np.subtract(x, shift, out=self._buffer(-1, x, x.shape) if keep else x)
-        floor, above = FLOOR[x.dtype.itemsize]
-        np.exp(np.maximum(x, floor, out=x) if far else x, out=x)
         if far:
+            floor, above = FLOOR[x.dtype.itemsize]
+            np.exp(np.maximum(x, floor, out=x), out=x)
             x *= x > above
+        else:
+            np.exp(x, out=x)
         if weight is not None:
             x *= weight
         return x
