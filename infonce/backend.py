@@ -77,6 +77,14 @@ class Arithmetic(Protocol):
         """x * (rows + columns), (B, 1) and (1, columns)."""
         return x * (rows + columns)
 
+    def column_sums(self, x: Any) -> Any:
+        """(1, columns)"""
+        return self.xp.sum(x, axis=0, keepdims=True)
+
+    def column_maxima(self, x: Any) -> Any:
+        """(1, columns)"""
+        return self.xp.max(x, axis=0, keepdims=True)
+
     def own(self, x: Any, first_row: Any) -> Any:
         """The entries (i, first_row + i) of `x`, (B, 1)."""
         xp = self.xp

@@ -73,13 +73,13 @@ def negatives(b: Arithmetic, z: Rows, block_size: int, kept: list[Any] | None) -
             e = b.exponential(s)
             if kept is not None:
                 kept.append((partners, e))
-            column = xp.matrix_transpose(xp.sum(e, axis=0, keepdims=True))
+            column = xp.matrix_transpose(b.column_sums(e))
             column = b.take(total, first_row, width) + column
             return (xp.sum(e, axis=-1, keepdims=True),), (b.put(total, first_row, column),)
         largest, total = sums or start()
         before = b.take(largest, first_row, width)
-        above = xp.maximum(before, xp.matrix_transpose(xp.max(s, axis=0, keepdims=True)))
-        column = xp.sum(b.exp_shifted(s, xp.matrix_transpose(above), keep=True, far=z.far), axis=0, keepdims=True)
+        above = xp.maximum(before, xp.matrix_transpose(b.column_maxima(s)))
+        column = b.column_sums(b.exp_shifted(s, xp.matrix_transpose(above), keep=True, far=z.far))
         column = b.take(total, first_row, width) * xp.exp(before - above) + xp.matrix_transpose(column)
         sums = b.put(largest, first_row, above), b.put(total, first_row, column)
         along = xp.max(s, axis=-1, keepdims=True)
@@ -131,8 +131,8 @@ def gradient(b: Arithmetic, z: Rows, block_size: int, kept: list[Any] | None, ls
         if halves:
             g, a = xp.astype(g, partners.dtype), Halved(*halves).rounded
         part = b.add_product(b.take(total, first_row, width), xp.matrix_transpose(g), a)
-        return (b.product(g, partners),), (b.put(total, first_row, part),)
+        part = b.put(part, 0, b.add_product(part[: b.size(a), ...], g, partners))  # the partners begin with the rows
+        return (), (b.put(total, first_row, part),)
 
-    (ahead,), (behind,) = b.loop(body, start, (lse, weight, *by_row(z)), block_size)
-    ahead += met_twice(b, z, behind)
-    return ahead
+    _, (total,) = b.loop(body, start, (lse, weight, *by_row(z)), block_size)
+    return met_twice(b, z, total)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .backend import Arithmetic
+from .blocks import FEWEST
 from .forms import nonzero
 from .problem import Inputs, Options
 
@@ -29,7 +30,7 @@ def rows_per_block(
     kept: bool = False,
     fused: bool = False,
 ) -> int:
-    """`block_size`; or all rows of few logits; or as many rows as keep the block small.
+    """`block_size`; or all rows of few logits; or as many rows as keep the block small, but not too few.
 
     With two `parts` a row meets half of the columns at a time. Of a single block the exponentials may be `kept` for the
     slopes, which else make them again. Where passes are `fused` a block is of halves.
@@ -41,7 +42,9 @@ def rows_per_block(
     blocks = b.blocks()
     if rows * columns <= (blocks.kept if kept else blocks.whole):
         return max(1, rows)
-    return max(1, min((1 + fused) * blocks.rows // parts, parts * blocks.entries // columns))
+    # Own negatives are no products of many rows; and in a few visits new memory costs more than small products.
+    fewest = 1 if options.paired else min(FEWEST, rows // 8)
+    return max(1, min((1 + fused) * blocks.rows // parts, max(fewest, parts * blocks.entries // columns)))
 
 
 def bounded(options: Options, temperature: Any) -> bool:

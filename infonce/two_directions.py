@@ -41,19 +41,19 @@ def statistics(b: Arithmetic, options: Options, sides: Sides, block_size: int) -
         block = logits(b, sides, rows, first_row)
         if sides.bounded:
             s, e, *_, measured = visit(b, options, block)
-            new = xp.sum(e[0][0], axis=0, keepdims=True)
+            new = b.column_sums(e[0][0])
             if alone:
                 kept.append((block, e[0]))
             return (s.positive, *s.lse, None, None, s.positive, *measured), (sums[0] + new if sums else new,)
         z, positive = key_logits(b, sides, block)
         largest, *totals = sums or start()
-        above = xp.maximum(largest, xp.max(z, axis=0, keepdims=True))
+        above = xp.maximum(largest, b.column_maxima(z))
         e = (
             [b.exp_shifted(z, above, keep=True, far=sides.far)]
             if powers == (1.0,)
             else [xp.exp(c * (z - above)) for c in powers]
         )
-        new = [xp.sum(part, axis=0, keepdims=True) for part in e]
+        new = [b.column_sums(part) for part in e]
         lower = xp.maximum(largest - above, xp.full_like(above, -1e30))  # whose multiples stay in range
         new = [x + total * xp.exp(c * lower) for x, total, c in zip(new, totals, powers, strict=False)]
         if options.counts:
@@ -144,7 +144,7 @@ def gradient(
         if own_temperature:
             # Key j's temperature scales these, which `Sides.query` takes for row i's.
             zg = of_keys * finite(xp, [z])[0]
-            column = xp.sum(zg, axis=0, keepdims=True)
+            column = b.column_sums(zg)
             shares = (xp.sum(zg, axis=-1, keepdims=True), sums[-1] + column if sums else column)
             of_keys = of_keys * (block.sides.temperature / xp.matrix_transpose(t))
         parts = [exponentiated(b, powers, part, lses, weights, far=sides.far) for part in block.logits]

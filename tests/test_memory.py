@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from infonce import info_nce, nt_xent, value_and_grad
+from infonce.frame import rows_per_block
+from infonce.numpy._arithmetic import NumPyArithmetic
+from infonce.problem import Options
 
 ROWS, FEATURES, BLOCK = 512, 4, 16
 LIMIT = 4 * BLOCK * ROWS  # elements: the widest block has 3/2 of BLOCK * 2 ROWS, all logits 32 times BLOCK * ROWS
@@ -66,6 +69,24 @@ def test_numpy_keeps_some_logits_at_most(function: Any, rows: int, logits: int) 
     options = {} if function is nt_xent else {"symmetric": True}
     peak = peak_of(lambda: value_and_grad(function)(*inputs, temperature=0.2, **options))
     assert peak / 4 < 1.1 * logits + (1 << 20)  # and what is of N x 8
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "options", "size"),
+    [
+        (1024, 1024, {}, 1024),  # 2^20 logits: one block
+        (4096, 4096, {}, 512),
+        (16384, 16384, {}, 256),  # 2^22 logits
+        (65536, 65536, {}, 128),
+        (256, 65536, {}, 64),  # an eighth would be fewer
+        (65536, 65536, {"paired": True}, 64),
+        (65536, 1 << 23, {"paired": True}, 1),
+        (5, 1 << 23, {}, 1),
+        (65536, 65536, {"block_size": 7}, 7),
+    ],
+)
+def test_the_default_block_follows_the_shapes(rows: int, columns: int, options: dict[str, Any], size: int) -> None:
+    assert rows_per_block(NumPyArithmetic(np), Options(**options), rows, columns) == size
 
 
 def peak_of(fn: Callable[[], Any]) -> int:
