@@ -131,8 +131,8 @@ def gradient(b: Arithmetic, z: Rows, block_size: int, kept: list[Any] | None, ls
         if halves:
             g, a = xp.astype(g, partners.dtype), Halved(*halves).rounded
         part = b.add_product(b.take(total, first_row, width), xp.matrix_transpose(g), a)
-        part = b.put(part, 0, b.add_product(part[: b.size(a), ...], g, partners))  # the partners begin with the rows
-        return (), (b.put(total, first_row, part),)
+        return (b.product(g, partners),), (b.put(total, first_row, part),)
 
-    _, (total,) = b.loop(body, start, (lse, weight, *by_row(z)), block_size)
-    return met_twice(b, z, total)
+    (ahead,), (behind,) = b.loop(body, start, (lse, weight, *by_row(z)), block_size)
+    ahead += met_twice(b, z, behind)
+    return ahead

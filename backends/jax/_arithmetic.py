@@ -12,7 +12,6 @@ from jax import Array
 from infonce.backend import Arithmetic, Body
 from infonce.blocks import ON_CPU, ON_GPU, Blocks
 
-
 WIDE = 1 << 14  # columns
 
 

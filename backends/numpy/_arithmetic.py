@@ -148,7 +148,7 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         own[...] = -math.inf
         largest = 0 if bounded else np.max(z, axis=1, keepdims=True)
         z = self.exponential(z) if bounded else self.exp_shifted(z, largest, far=far)
-        total = np.add.reduce(z, axis=1, keepdims=True)
+        total = z @ np.ones((z.shape[1], 1), z.dtype)  # see `column_sums`
         own[...] = -total[:, 0]
         return z, total, largest + np.log(total), positive
 
