@@ -170,9 +170,9 @@ def finite(xp: Any, z: list[Any]) -> list[Any]:
     return [xp.where(part == -math.inf, xp.zeros_like(part), part) for part in z]
 
 
-def summed(xp: Any, z: list[Any], like: Any, axis: int = -1) -> Any:
-    """The sum over all parts; zeros like `like` without any."""
-    sums = [xp.sum(part, axis=axis, keepdims=True) for part in z]
+def summed(xp: Any, z: list[Any], like: Any) -> Any:
+    """The row sums over all parts; zeros like `like` without any."""
+    sums = [xp.sum(part, axis=-1, keepdims=True) for part in z]
     return functools.reduce(operator.add, sums) if sums else xp.zeros_like(like)
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from . import forms
 from .backend import Arithmetic
-from .block import Block, Sides, finite, logits, pull, remaining, summed, times
+from .block import Block, Sides, finite, logits, pull, remaining, times
 from .forms import LOWEST, Statistics, exp_minus, log_of, nonzero
 from .frame import per_row
 from .passes import Gradient, bias_of, explicit, pull_bias, visit, zero_bias, zero_sums
@@ -57,9 +57,9 @@ def statistics(b: Arithmetic, options: Options, sides: Sides, block_size: int) -
         lower = xp.maximum(largest - above, xp.full_like(above, -1e30))  # whose multiples stay in range
         new = [x + total * xp.exp(c * lower) for x, total, c in zip(new, totals, powers, strict=False)]
         if options.counts:
-            new.append(totals[len(powers)] + summed(xp, remaining(xp, [z]), above, axis=0))
+            new.append(totals[len(powers)] + b.column_sums(*remaining(xp, [z])))
         if options.label_smoothing:
-            new.append(totals[-1] + summed(xp, finite(xp, [z]), above, axis=0))
+            new.append(totals[-1] + b.column_sums(*finite(xp, [z])))
         s, *_, measured = visit(b, options, block)
         return (s.positive, *s.lse, s.count, s.total, positive, *measured), (above, *new)
 
