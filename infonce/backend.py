@@ -178,7 +178,7 @@ class Arithmetic(Protocol):
         x, rounded, one = xp.astype(x, dtype), xp.astype(unit, half), xp.ones_like(unit[:, :1])
         if not normalize:
             return Halved(xp.astype(x, half), (one if back is None else one / back), rounded)
-        _, (length, scale), over = back
+        length, scale, over = back
         return Halved(xp.astype(x * scale, half), (one / length if over is None else one / (length * over)), rounded)
 
     def rounded_product(self, x: Any, row: Any, half: Any) -> Any:
@@ -227,17 +227,22 @@ class Arithmetic(Protocol):
         return z
 
     def unit_rows(self, x: Any, dtype: Any, over: Any = None) -> tuple[Any, Any]:
-        """The rows over their norms, and over `over`, a number or an array; and what `through_unit_rows` needs.
+        """The rows over their norms, and over `over`, a number or an array; and what else the way back needs.
 
         Both in `dtype`.
         """
-        unit, norm = rows.unit_rows(self.xp, self.xp.astype(x, dtype, copy=False))
-        return (unit if over is None else unit / over), (unit, norm, over)
+        unit, (length, scale) = rows.unit_rows(self.xp, self.xp.astype(x, dtype, copy=False))
+        return (unit if over is None else unit / over), (length, scale, over)
 
-    def through_unit_rows(self, gradient: Any, back: Any) -> Any:
-        """A gradient with respect to what `unit_rows` returned as one with respect to what it was given; it is lost."""
-        unit, norm, over = back
-        return rows.through_unit_rows(self.xp, gradient if over is None else gradient / over, unit, norm)
+    def through_unit_rows(self, gradient: Any, made: Any, back: Any) -> Any:
+        """A gradient with respect to `made` as one with respect to what `unit_rows` was given; it is lost.
+
+        `made` and `back` are what that returned. The caller holds the rows anyway: `back` does not.
+        """
+        length, scale, over = back
+        if over is not None:
+            gradient, made = gradient / over, made * over
+        return rows.through_unit_rows(self.xp, gradient, made, (length, scale))
 
     def softplus(self, x: Any) -> tuple[Any, Any]:
         """softplus(x) and its derivative, without cancellation at either end, and differentiable again at 0."""

@@ -269,7 +269,7 @@ def pull(
             scaled = part if scale is None else part * scale
             d_own = xp.expand_dims(scaled, axis=-1) * xp.expand_dims(sides.query, axis=-2)
             if sides.normalize:
-                d_own = b.through_unit_rows(d_own, block.own_back)
+                d_own = b.through_unit_rows(d_own, block.own, block.own_back)
     if need_query and d_query is not None and scale is not None:
         d_query = d_query * scale
     if sides.batch is None:

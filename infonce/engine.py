@@ -159,14 +159,14 @@ def gathered(
         along = xp.sum(sides.query * g.query, axis=-1, keepdims=True)
         found["temperature"] = temperature_gradient(b, along, sides.temperature, inputs.temperature, g.temperature)
     if "query" in wanted:
-        found["query"] = off_sphere(b, g.query, units["query"][1], sides.normalize)
+        found["query"] = off_sphere(b, g.query, *units["query"], sides.normalize)
     if "positive_key" in wanted:
         found["positive_key"] = off_sphere(
-            b, g.positive if g.batch is None else g.batch, units["positive_key"][1], sides.normalize
+            b, g.positive if g.batch is None else g.batch, *units["positive_key"], sides.normalize
         )
     if "negative_keys" in wanted:
         if g.shared is not None:
-            found["negative_keys"] = off_sphere(b, g.shared, units["negative_keys"][1], sides.normalize)
+            found["negative_keys"] = off_sphere(b, g.shared, *units["negative_keys"], sides.normalize)
         else:
             found["negative_keys"] = g.own
     if "bias" in wanted:

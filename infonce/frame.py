@@ -83,10 +83,10 @@ def sphere(b: Arithmetic, x: Any, dtype: Any, normalize: bool, over: Any = None)
     return (x if over is None else x / over), over
 
 
-def off_sphere(b: Arithmetic, gradient: Any, back: Any, normalize: bool) -> Any:
-    """A gradient with respect to what `sphere` returned as one with respect to what it was given."""
+def off_sphere(b: Arithmetic, gradient: Any, made: Any, back: Any, normalize: bool) -> Any:
+    """A gradient with respect to `made` as one with respect to what `sphere` was given when it returned these two."""
     if normalize:
-        return b.through_unit_rows(gradient, back)
+        return b.through_unit_rows(gradient, made, back)
     return gradient if back is None else gradient / back
 
 

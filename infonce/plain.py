@@ -86,7 +86,7 @@ def solve(
         if of_query:
             d_query = b.product(p, key if right is None else right.rounded) * scale
             along = xp.sum(q * d_query, axis=-1, keepdims=True) if of_temperature else None
-            d_query = off_sphere(b, d_query, back, options.normalize) if "query" in wanted else None
+            d_query = off_sphere(b, d_query, q, back, options.normalize) if "query" in wanted else None
         if not of_key:
             return (loss, d_query, along), ()
         scale = scale * power if far else scale
@@ -107,7 +107,7 @@ def solve(
     if "query" in wanted:
         found["query"] = d_query
     if of_key:
-        found["positive_key"] = off_sphere(b, lowered(sums[0], power), key_back, options.normalize)
+        found["positive_key"] = off_sphere(b, lowered(sums[0], power), key, key_back, options.normalize)
     if of_temperature:
         found["temperature"] = temperature_gradient(b, along, t, inputs.temperature)
     return loss, found

@@ -181,5 +181,5 @@ def solve(
     if "temperature" in wanted:  # each z_ij holds both rows' root of t
         gradients["temperature"] = -0.5 * xp.sum(z.rows * of_rows) / t
     if "query" in wanted:
-        gradients["query"] = off_sphere(b, of_rows, back, options.normalize)
+        gradients["query"] = off_sphere(b, of_rows, z.rows, back, options.normalize)
     return loss, gradients

@@ -76,7 +76,7 @@ def solve(
     total = inverse(xp, xp.sum(effective)) if options.reduction == "mean" else 1.0
     gradients: Gradients = {}
     if "query" in wanted:
-        of_rows = off_sphere(b, (found.query / t + found.keys) * total, back, options.normalize)
+        of_rows = off_sphere(b, (found.query / t + found.keys) * total, unit, back, options.normalize)
         gradients["query"] = by_view(b, of_rows, views) if stacked else of_rows
     if "temperature" in wanted:
         of_t = (found.temperature - xp.sum(z.query * found.query, axis=-1, keepdims=True) / t) * total

@@ -66,7 +66,6 @@ class ArrayAPIArithmetic(Arithmetic):
 class Normed(NamedTuple):
     """What the way back from unit rows needs."""
 
-    unit: Any  # the rows over length
     length: Any  # (rows, 1): their norms times `over`
     over: Any  # what they were divided by
 
@@ -204,14 +203,13 @@ class NumPyArithmetic(ArrayAPIArithmetic):
             return super().unit_rows(x, dtype, over)
         length = np.sqrt(squares)
         length *= over
-        unit = x / length
-        return unit, Normed(unit, length, over)
+        return x / length, Normed(length, over)
 
-    def through_unit_rows(self, gradient: Any, back: Any) -> Any:
+    def through_unit_rows(self, gradient: Any, made: Any, back: Any) -> Any:
         if not isinstance(back, Normed):
-            return super().through_unit_rows(gradient, back)
-        unit, length, over = back
-        along = np.vecdot(unit, gradient)[..., None] * (over * over)
-        gradient -= np.multiply(unit, along, out=self._buffer(-3, unit, unit.shape))
+            return super().through_unit_rows(gradient, made, back)
+        length, over = back
+        along = np.vecdot(made, gradient)[..., None] * (over * over)
+        gradient -= np.multiply(made, along, out=self._buffer(-3, made, made.shape))
         gradient /= length
         return gradient

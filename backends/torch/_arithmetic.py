@@ -34,9 +34,8 @@ class Normed(NamedTuple):
 
 
 class OnGPU(NamedTuple):
-    """The same, of the kernels: as `Arithmetic.unit_rows` returns it, but that the unit rows are divided already."""
+    """The same, of the kernels."""
 
-    unit: Tensor
     norm: tuple[Tensor, Tensor]  # length and scale
     over: float | None
     halves: Halved | None
@@ -246,7 +245,7 @@ class TorchArithmetic(Arithmetic):
         if x.numel() > 0 and (over is None or isinstance(over, float)) and self._has_kernels(x, dtype):
             flat = x.reshape(-1, x.shape[-1]).contiguous()
             made, scales, halves = _kernel_rows.unit_rows(flat, 1.0 if over is None else over)
-            return made.view(x.shape), OnGPU(made, scales, over, halves)
+            return made.view(x.shape), OnGPU(scales, over, halves)
         # On the CPU a look at the norms waits for nothing: unless one is extreme, its squares were in range.
         if not self.in_place or x.device.type != "cpu" or x.numel() == 0:
             return super().unit_rows(x, dtype, over)
@@ -261,13 +260,13 @@ class TorchArithmetic(Arithmetic):
         unit = unit if x is flat else unit.view(x.shape)
         return (unit if rest is None else unit / rest), Normed(flat, length, norm, rest)
 
-    def through_unit_rows(self, gradient: Tensor, back: Any) -> Any:
+    def through_unit_rows(self, gradient: Tensor, made: Tensor, back: Any) -> Any:
         if isinstance(back, OnGPU):
             over = 1.0 if back.over is None else back.over
-            flat = gradient.reshape(back.unit.shape)
-            return _kernel_rows.through_unit_rows(flat, back.unit, *back.norm, over).view(gradient.shape)
+            flat, unit = (x.reshape(-1, x.shape[-1]) for x in (gradient, made))
+            return _kernel_rows.through_unit_rows(flat, unit, *back.norm, over).view(gradient.shape)
         if not isinstance(back, Normed):
-            return super().through_unit_rows(gradient, back)
+            return super().through_unit_rows(gradient, made, back)
         rows, length, norm, over = back
         gradient = gradient if over is None else gradient / over
         if gradient.ndim == 2:
