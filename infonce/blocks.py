@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 
 class Blocks(NamedTuple):
@@ -23,3 +24,25 @@ ON_GPU = Blocks(1 << 26, 1 << 26, 1 << 29, 8192)  # 2 GiB in float32: few calls,
 def rows_in_cache(width: int) -> int:
     """How many rows of `width` numbers stay in a core's cache."""
     return max(1, (1 << 18) // max(width, 1))
+
+
+def loop_in_place(body: Callable[..., Any], rows: tuple[Any, ...], block: int, empty: Callable[..., Any]) -> Any:
+    """`Arithmetic.loop` of mutable arrays: `empty(x, shape)` is one like `x`.
+
+    Each block's outputs are written among those of all rows at once: joined at the end they would be held twice.
+    """
+    n, sums = len(rows[0]), None
+    outputs: tuple[Any, ...] = ()
+    if n <= block:
+        return body(0, rows, None)
+    for first in range(0, n, block):
+        cut: tuple[Any, ...] = tuple(None if x is None else x[first : first + block] for x in rows)
+        found, sums = body(first, cut, sums)
+        size = len(cut[0])  # of which an output may have a multiple: several views
+        if not outputs:
+            outputs = tuple(None if x is None else empty(x, (n * len(x) // size, *x.shape[1:])) for x in found)
+        for whole, x in zip(outputs, found, strict=True):
+            if x is not None:
+                start = first * len(x) // size
+                whole[start : start + len(x)] = x
+    return outputs, sums

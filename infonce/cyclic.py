@@ -102,8 +102,9 @@ def negatives(b: Arithmetic, z: Rows, block_size: int, kept: list[Any] | None) -
 def met_twice(b: Arithmetic, z: Rows, sums: Any) -> Any:
     """The sums of the rows of `cyclic`, whose end is the first half again, as sums of the rows."""
     total = b.size(z.rows)
-    once, again = sums[:total, ...], sums[total:, ...]
-    return b.put(once, 0, once[: z.half, ...] + again)
+    once, first_half = sums[:total, ...], sums[: z.half, ...]
+    first_half += sums[total:, ...]
+    return b.put(once, 0, first_half)
 
 
 def gradient(b: Arithmetic, z: Rows, block_size: int, kept: list[Any] | None, lse: Any, weight: Any) -> Any:

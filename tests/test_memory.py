@@ -49,6 +49,17 @@ def test_numpy_peak_is_a_few_blocks(function: Any, options: dict[str, Any]) -> N
     assert peak < 4 * block * columns * 4 + 16 * query.nbytes < columns * columns * 4 / 9
 
 
+@pytest.mark.parametrize(
+    ("function", "options", "sides"),
+    [(info_nce, {}, 6), (info_nce, {"symmetric": True}, 7.5), (nt_xent, {}, 11.5)],
+    ids=["one direction", "symmetric", "nt_xent"],
+)
+def test_numpy_holds_few_arrays_of_all_rows(function: Any, options: dict[str, Any], sides: float) -> None:
+    query, key = (RNG.normal(size=(1024, 512)).astype(np.float32) for _ in range(2))
+    peak = peak_of(lambda: value_and_grad(function)(query, key, temperature=0.2, block_size=8, **options))
+    assert peak < sides * query.nbytes  # NT-Xent: 2 of views, 6 in `cyclic`, 2 of gradients, 1 of a product
+
+
 def test_numpy_peak_grows_linearly() -> None:
     peaks = []
     for rows in (2000, 4000):

@@ -11,7 +11,7 @@ import array_api_compat
 import numpy as np
 
 from infonce.backend import Arithmetic, Body
-from infonce.blocks import ON_CPU, Blocks, rows_in_cache
+from infonce.blocks import ON_CPU, Blocks, loop_in_place, rows_in_cache
 from infonce.halves import Halved
 from infonce.spread import FLOOR, NEAR
 
@@ -84,6 +84,9 @@ class NumPyArithmetic(ArrayAPIArithmetic):
     def __init__(self, xp: Any) -> None:
         super().__init__(xp)
         self._buffers: dict[int, Any] = {}
+
+    def loop(self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Any, ...], block: int) -> Any:
+        return loop_in_place(body, rows, block, lambda like, shape: np.empty(shape, like.dtype))
 
     def blocks(self) -> Blocks:
         return ON_CPU

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import softplus, threshold
 
 from infonce.backend import Arithmetic, Body
-from infonce.blocks import ON_CPU, ON_GPU, Blocks, rows_in_cache
+from infonce.blocks import ON_CPU, ON_GPU, Blocks, loop_in_place, rows_in_cache
 from infonce.halves import Fused, Halved
 from infonce.spread import FLOOR, NEAR
 
@@ -72,6 +72,8 @@ class TorchArithmetic(Arithmetic):
     def loop(
         self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Tensor | None, ...], block: int
     ) -> Any:
+        if self.in_place:
+            return loop_in_place(body, rows, block, Tensor.new_empty)
         assert rows[0] is not None
         n, sums, outputs = rows[0].shape[0], None, []
         if n <= block:
