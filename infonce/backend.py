@@ -120,7 +120,7 @@ class Arithmetic(Protocol):
         absent = (ahead <= 0) | (ahead > half) | (ahead % samples == 0)
         if views % 2:
             x = xp.where(~absent & (2 * ahead == total), x + math.log(0.5), x)
-        return xp.where(absent, xp.full_like(x, -math.inf), x)
+        return self.leave_out(x, absent)
 
     def mask_samples(self, x: Any, samples: int, views: int) -> Any:
         """`x` of all rows against all, with -inf where both are of the same sample."""
@@ -235,9 +235,9 @@ class Arithmetic(Protocol):
         return (unit if over is None else unit / over), (length, scale, over)
 
     def through_unit_rows(self, gradient: Any, made: Any, back: Any) -> Any:
-        """A gradient with respect to `made` as one with respect to what `unit_rows` was given; it is lost.
+        """A gradient with respect to `made` as one with respect to what `unit_rows` was given; the gradient is lost.
 
-        `made` and `back` are what that returned. The caller holds the rows anyway: `back` does not.
+        `made` and `back` are what that returned; `back` need not hold the rows, which the caller does anyway.
         """
         length, scale, over = back
         if over is not None:

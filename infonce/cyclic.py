@@ -32,26 +32,23 @@ def doubled(b: Arithmetic, x: Any, half: Any) -> Any:
     return b.xp.concat([x, x[:half, ...]], axis=0)
 
 
-def scored(
-    b: Arithmetic, z: Rows, rows: Any, halves: tuple[Any, ...], first_row: Any, part: int = 0
-) -> tuple[Any, Any]:
+def taken(b: Arithmetic, halves: Halved, first_row: Any, size: Any) -> Halved:
+    return Halved(*(b.take(x, first_row, size) for x in halves))
+
+
+def scored(b: Arithmetic, z: Rows, first_row: Any, size: Any, part: int = 0) -> tuple[Any, Any]:
     """A block's logits against the rows ahead, (B, B + R/2), -inf where a pair is not of this visit; and those rows.
 
     The rows are those that the products of the gradient multiply.
     """
-    width = b.size(rows) + z.half
+    width = size + z.half
     if z.halves_cyclic is None:
         partners = b.take(z.cyclic, first_row, width)
-        s = b.scores(rows, partners, part)
+        s = b.scores(b.take(z.cyclic, first_row, size), partners, part)
     else:
-        taken = Halved(*(b.take(x, first_row, width) for x in z.halves_cyclic))
-        s, partners = b.half_scores(Halved(*halves), taken, part), taken.rounded
+        ahead = taken(b, z.halves_cyclic, first_row, width)
+        s, partners = b.half_scores(taken(b, z.halves_cyclic, first_row, size), ahead, part), ahead.rounded
     return partners, b.mask_visit(s, b.size(z.rows), z.views)
-
-
-def by_row(z: Rows) -> tuple[Any, ...]:
-    """What a loop cuts into blocks of rows."""
-    return z.rows, *(z.halves or ())
 
 
 def negatives(b: Arithmetic, z: Rows, block_size: int, kept: list[Any] | None) -> Any:
@@ -66,7 +63,7 @@ def negatives(b: Arithmetic, z: Rows, block_size: int, kept: list[Any] | None) -
         return (xp.zeros_like(like),) if z.bounded else (xp.full_like(like, LOWEST), xp.zeros_like(like))
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
-        partners, s = scored(b, z, rows[0], rows[1:], first_row, part=0 if kept is None else first_row)
+        partners, s = scored(b, z, first_row, b.size(rows[0]), part=0 if kept is None else first_row)
         width = b.size(partners)
         if z.bounded:
             (total,) = sums or start()
@@ -86,10 +83,11 @@ def negatives(b: Arithmetic, z: Rows, block_size: int, kept: list[Any] | None) -
         along = xp.maximum(along, xp.full_like(along, LOWEST))
         return (along, xp.sum(b.exp_shifted(s, along, far=z.far), axis=-1, keepdims=True)), sums
 
+    each = (z.rows[:, :1],)  # a block's rows are taken from `cyclic`: cut by the loop they would be held once more
     if z.bounded:
-        (along,), (total,) = b.loop(body, start, by_row(z), block_size)
+        (along,), (total,) = b.loop(body, start, each, block_size)
         return log_of(xp, along + met_twice(b, z, total))
-    (along, found), (largest, total) = b.loop(body, start, by_row(z), block_size)
+    (along, found), (largest, total) = b.loop(body, start, each, block_size)
     again = xp.full_like(along, LOWEST)  # the first half was met again at the end
     again = xp.concat([largest[b.size(z.rows) :, ...], again[z.half :, ...]], axis=0)
     found_again = xp.concat([total[b.size(z.rows) :, ...], xp.zeros_like(again[z.half :, ...])], axis=0)
@@ -100,7 +98,7 @@ def negatives(b: Arithmetic, z: Rows, block_size: int, kept: list[Any] | None) -
 
 
 def met_twice(b: Arithmetic, z: Rows, sums: Any) -> Any:
-    """The sums of the rows of `cyclic`, whose end is the first half again, as sums of the rows."""
+    """The sums of the rows of `cyclic`, whose end is the first half again, as sums of the rows; they are lost."""
     total = b.size(z.rows)
     once, first_half = sums[:total, ...], sums[: z.half, ...]
     first_half += sums[total:, ...]
@@ -118,8 +116,9 @@ def gradient(b: Arithmetic, z: Rows, block_size: int, kept: list[Any] | None, ls
         return (xp.zeros_like(z.cyclic),)
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
-        lse_row, w_row, a, *halves = rows
-        partners, s = kept.pop(0) if kept else scored(b, z, a, tuple(halves), first_row)
+        lse_row, w_row = rows
+        size = b.size(lse_row)
+        partners, s = kept.pop(0) if kept else scored(b, z, first_row, size)
         width = b.size(partners)
         lse_column = xp.matrix_transpose(b.take(lse_cyclic, first_row, width))
         w_column = xp.matrix_transpose(b.take(weight_cyclic, first_row, width))
@@ -129,11 +128,13 @@ def gradient(b: Arithmetic, z: Rows, block_size: int, kept: list[Any] | None, ls
             g = b.exp_shifted(s, lse_column, w_column, keep=True, far=z.far)
             g += b.exp_shifted(s, lse_row, w_row, far=z.far)
         (total,) = sums or start()
-        if halves:
-            g, a = xp.astype(g, partners.dtype), Halved(*halves).rounded
+        if z.halves_cyclic is None:
+            a = b.take(z.cyclic, first_row, size)
+        else:
+            g, a = xp.astype(g, partners.dtype), b.take(z.halves_cyclic.rounded, first_row, size)
         part = b.add_product(b.take(total, first_row, width), xp.matrix_transpose(g), a)
         return (b.product(g, partners),), (b.put(total, first_row, part),)
 
-    (ahead,), (behind,) = b.loop(body, start, (lse, weight, *by_row(z)), block_size)
+    (ahead,), (behind,) = b.loop(body, start, (lse, weight), block_size)
     ahead += met_twice(b, z, behind)
     return ahead

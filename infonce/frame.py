@@ -42,9 +42,10 @@ def rows_per_block(
     blocks = b.blocks()
     if rows * columns <= (blocks.kept if kept else blocks.whole):
         return max(1, rows)
+    small = parts * blocks.entries // columns
     # Own negatives are no products of many rows; and in a few visits new memory costs more than small products.
-    fewest = 1 if options.paired else min(FEWEST, rows // 8)
-    return max(1, min((1 + fused) * blocks.rows // parts, max(fewest, parts * blocks.entries // columns)))
+    fewest = 1 if options.paired else min(FEWEST, rows // 8, 2 * small)
+    return max(1, min((1 + fused) * blocks.rows // parts, max(fewest, small)))
 
 
 def bounded(options: Options, temperature: Any) -> bool:

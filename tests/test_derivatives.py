@@ -423,6 +423,31 @@ def test_torch_takes_a_batch_of_cotangents(dtype: str) -> None:
         assert all(torch.equal(many[x], one) for many, one in zip(batched, single, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("function", "options"),
+    [
+        (info_nce, {"symmetric": True}),
+        *((f, o) for f in (info_nce, nt_xent) for o in ({}, {"hardness": 0.5}, {"label_smoothing": 0.1})),
+        *((f, {"temperature": 0.01}) for f in (info_nce, nt_xent)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("block_size", [None, 4])
+def test_torch_takes_a_batch_of_cotangents_of_rows(
+    function: Any, options: dict[str, Any], block_size: int | None
+) -> None:
+    import torch
+
+    query, key = (torch.from_numpy(x).requires_grad_() for x in POINTS["random"]["arrays"])
+    loss = function(query, key, reduction="none", block_size=block_size, **options)
+    several = torch.from_numpy(np.random.default_rng(1).normal(size=(3, len(loss))))
+    batched = torch.autograd.grad(loss, (query, key), several, is_grads_batched=True, retain_graph=True)
+    for i, cotangent in enumerate(several):
+        single = torch.autograd.grad(loss, (query, key), cotangent, retain_graph=True)
+        for many, one in zip(batched, single, strict=True):
+            torch.testing.assert_close(many[i], one, rtol=0, atol=1e-13)
+
+
 @pytest.mark.parametrize("function", [info_nce, nt_xent])
 def test_losses_of_rows_with_any_cotangent(autodiff: Framework, function: Any) -> None:
     arrays = [autodiff.array(x) for x in POINTS["random"]["arrays"]]

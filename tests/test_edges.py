@@ -192,3 +192,14 @@ def test_numpy_gradients_at_temperatures_far_from_one(temperature: float) -> Non
     for name, gradient in gradients.items():
         scale = np.max(np.abs(want.gradients[name]))
         np.testing.assert_allclose(gradient, want.gradients[name], rtol=0, atol=1e-5 * scale + 1e-45)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 0.1, 0.01])
+@pytest.mark.parametrize("options", [{}, {"symmetric": True}], ids=str)
+def test_numpy_losses_of_rows_that_are_all_the_same(temperature: float, options: dict[str, Any]) -> None:
+    """log N, and a gradient of 0: sums of equal numbers are where errors all have one sign."""
+    rows = np.tile(np.random.default_rng(0).normal(size=16).astype(np.float32), (4096, 1))
+    loss, gradients = value_and_grad(info_nce)(rows, rows, temperature=temperature, **options)
+    assert float(loss) == pytest.approx(np.log(len(rows)), rel=0, abs=2 * float(np.spacing(np.float32(8))))
+    for gradient in gradients.values():
+        assert np.max(np.abs(gradient)) * temperature * len(rows) < 4e-6

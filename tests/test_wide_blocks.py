@@ -43,8 +43,10 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
     monkeypatch.setattr(_arithmetic, "WIDE", 8)
     monkeypatch.setattr(_arithmetic, "too_wide", watched)
+    jax.clear_caches()  # of what was traced with another width
     with framework_of("jax").settings():
         yield widths
+    jax.clear_caches()
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 8])

@@ -12,7 +12,7 @@ from jax import Array
 from infonce.backend import Arithmetic, Body
 from infonce.blocks import ON_CPU, ON_GPU, Blocks
 
-WIDE = 1 << 14  # columns
+WIDE = 1 << 14  # columns; of fewer XLA's own sum over the rows is the faster one
 
 
 def on_gpu() -> bool:
@@ -20,7 +20,10 @@ def on_gpu() -> bool:
 
 
 def too_wide(x: Array) -> bool:
-    """Whether XLA on a CPU would take up to fifty times as long as it need for a sum over the rows of `x`."""
+    """Whether XLA on a CPU would take up to fifty times as long as it need for a sum or maximum over the rows of `x`.
+
+    Where the program will run is not known here: on the default device, most likely. Values are right on any.
+    """
     return x.shape[1] > WIDE and bool(jax.default_backend() == "cpu")
 
 
@@ -71,7 +74,7 @@ class JAXArithmetic(Arithmetic):
         if not too_wide(x):
             return super().column_maxima(x)
         while x.shape[0] > 1:
-            half = (x.shape[0] + 1) // 2
+            half = (x.shape[0] + 1) // 2  # with an odd number of rows the middle one is in both
             x = jnp.maximum(x[:half], x[x.shape[0] - half :])
         return x
 

@@ -16,6 +16,7 @@ from infonce.halves import Halved
 from infonce.spread import FLOOR, NEAR
 
 SAFE = 1e-30  # squares of norms between this and its inverse: none that matters left float32's range
+PIECE = 1024  # columns
 LEAST = 1e-6  # the same for what the rows are divided by together with their norms
 
 
@@ -128,7 +129,15 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         return x
 
     def column_sums(self, x: Any) -> Any:
-        return np.ones((1, len(x)), x.dtype) @ x  # by all cores, as NumPy's own sums are not
+        return self.row_sums(x.T).T
+
+    def row_sums(self, x: Any) -> Any:
+        """(rows, 1): by products, which take all cores; in pieces, since those sum one number after the other."""
+        ones = np.ones((x.shape[1], 1), x.dtype)
+        total = x[:, :PIECE] @ ones[:PIECE]
+        for first in range(PIECE, x.shape[1], PIECE):
+            total += x[:, first : first + PIECE] @ ones[first : first + PIECE]
+        return total
 
     def write_own(self, x: Any, first_row: int, value: Any) -> Any:
         own_entries(x, first_row)[...] = np.ravel(value)
@@ -150,7 +159,7 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         own[...] = -math.inf
         largest = 0 if bounded else np.max(z, axis=1, keepdims=True)
         z = self.exponential(z) if bounded else self.exp_shifted(z, largest, far=far)
-        total = z @ np.ones((z.shape[1], 1), z.dtype)  # see `column_sums`
+        total = self.row_sums(z)
         own[...] = -total[:, 0]
         return z, total, largest + np.log(total), positive
 
