@@ -16,8 +16,8 @@ from infonce.halves import Halved
 from infonce.spread import FLOOR, NEAR
 
 SAFE = 1e-30  # squares of norms between this and its inverse: none that matters left float32's range
-PIECE = 1024  # columns
 LEAST = 1e-6  # the same for what the rows are divided by together with their norms
+PIECE = 1024  # numbers that are summed one after the other
 
 
 @functools.lru_cache(maxsize=None, typed=True)  # dtypes of two libraries may hash alike and refuse to be compared
