@@ -430,7 +430,7 @@ def test_torch_takes_a_batch_of_cotangents(dtype: str) -> None:
         *((f, o) for f in (info_nce, nt_xent) for o in ({}, {"hardness": 0.5}, {"label_smoothing": 0.1})),
         *((f, {"temperature": 0.01}) for f in (info_nce, nt_xent)),
     ],
-    ids=str,
+    ids=lambda x: getattr(x, "__name__", str(x)),
 )
 @pytest.mark.parametrize("block_size", [None, 4])
 def test_torch_takes_a_batch_of_cotangents_of_rows(
