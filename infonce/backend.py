@@ -201,6 +201,10 @@ class Arithmetic(Protocol):
         """As many rows of `x` from `first_row` on; perhaps a view."""
         return x[first_row : first_row + rows, ...]
 
+    def after(self, done: Any, x: Any) -> Any:
+        """`x`, for what is to be computed after `done`: made before, it would wait in memory."""
+        return x
+
     def stop_gradient(self, x: Any) -> Any:
         """`x` as a constant to the framework's autodiff."""
         return x

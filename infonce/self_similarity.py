@@ -175,6 +175,9 @@ def solve(
     power = lift(b, options, t, weight, far)
     weight = weight * power
     of_rows = pull(weight * p_negative)
+    if z.cyclic is not z.rows:
+        cyclic = b.after(of_rows, z.cyclic)
+        z = z._replace(rows=b.take(cyclic, 0, b.size(a)), cyclic=cyclic)
     of_rows += of_positives(b, z, p, weight, p_negative)
     of_rows = lowered(of_rows, power)
     gradients: Gradients = dict.fromkeys(wanted)

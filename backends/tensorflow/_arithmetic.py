@@ -50,6 +50,10 @@ class TensorFlowArithmetic(Arithmetic):
     def blocks(self) -> Blocks:
         return ON_GPU if tf.config.list_logical_devices("GPU") else ON_CPU
 
+    def after(self, done: Any, x: Any) -> Any:
+        with tf.control_dependencies([done]):  # of a graph, whose operations else run as soon as they can
+            return tf.identity(x)
+
     def stop_gradient(self, x: Any) -> Any:
         return tf.stop_gradient(x)
 
