@@ -15,6 +15,8 @@ from infonce.conformance.cases import all_cases
 from infonce.conformance.variants._subject import BoundSubject
 from infonce.halves import Halved
 from infonce.jax import _arithmetic as jax_arithmetic
+from infonce.jax import _kernel_products as jax_products
+from infonce.jax._kernel_products import Asked
 from infonce.torch._arithmetic import TorchArithmetic
 
 CASES = {
@@ -86,6 +88,24 @@ def test_exponentials_in_one_pass_pass_the_suite(monkeypatch: pytest.MonkeyPatch
     judge(monkeypatch, variant)
     with_gradient = {"exponentials", "weighted", "weighted of samples"} if variant == "torch" else set()
     assert passes.made == {"totals", "totals of columns", "totals of samples", *with_gradient}
+
+
+def test_exponentials_in_one_pass_of_jax_pass_the_suite(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the kernel itself, interpreted."""
+    asked = set()
+
+    def passes(what: Any, given: Any) -> Any:
+        asked.add(what._replace(period=what.period is not None))
+        return made(what, given)
+
+    made, small = jax_products.passes, jax_products.TILES._replace(rows=16, columns=16, depth=4)
+    for name, value in {"TILES": small, "available": lambda: True, "passes": passes}.items():
+        monkeypatch.setattr(jax_products, name, value)
+    judge(monkeypatch, "jax")
+    exponentials, totals = Asked(out=True, rows=True, own=True, period=False), Asked(rows=True, own=True, period=False)
+    of_samples = Asked(rows=True, period=True), Asked(out=True, period=True)
+    in_both_directions = totals._replace(columns=True), Asked(out=True, period=False)
+    assert asked == {exponentials, totals, *of_samples, *in_both_directions}
 
 
 @pytest.mark.parametrize("variant", ["torch", "torch:no_grad", "jax"])

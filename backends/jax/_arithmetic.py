@@ -11,6 +11,7 @@ from jax import Array
 
 from infonce.backend import Arithmetic, Body
 from infonce.blocks import ON_CPU, ON_GPU, Blocks
+from infonce.halves import Fused, Halved
 
 WIDE = 1 << 14  # columns; of fewer XLA's own sum over the rows is the faster one
 
@@ -87,6 +88,13 @@ class JAXArithmetic(Arithmetic):
 
     def half_products(self, *arrays: Array) -> Any:
         return jnp.bfloat16 if on_gpu() and all(x.dtype == jnp.bfloat16 for x in arrays) else None
+
+    def fused(self, rows: Halved, keys: Halved, period: int | None = None) -> Fused | None:
+        if not on_gpu():
+            return None
+        from . import _kernel_products  # it takes a while to import Pallas
+
+        return _kernel_products if _kernel_products.available() and _kernel_products.fits(rows, keys, period) else None
 
     def product(self, a: Array, b: Array) -> Array:
         return jnp.matmul(a, b, preferred_element_type=jnp.promote_types(a.dtype, jnp.float32))
