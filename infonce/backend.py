@@ -136,12 +136,12 @@ class Arithmetic(Protocol):
         bounded: bool,
         halves: tuple[Halved, Halved] | None = None,
         far: bool = False,
-    ) -> tuple[Any, Any, Any, Any]:
-        """Of logits z = rows @ keys^T, whose positives z+ are the entries (i, first_row + i): (p, total, lse, z+).
+    ) -> tuple[Any, Any, Any]:
+        """Of logits z = rows @ keys^T, whose positives z+ are the entries (i, first_row + i): (p, loss, slope).
 
-        p is exp(z - m), and -total, the slope of the positive, in its place; total is the sum over the others, m their
-        maximum in each row (0 where |z| is `bounded`) and lse the logarithm of sum exp(z). `own` are the rows' own
-        keys. With `halves` of both sides those are multiplied, and p is rounded. `far` as for `exp_shifted`.
+        p is exp(z - m), and minus the sum of the others, the positive's own slope, in its place; m is their maximum in
+        each row (0 where |z| is `bounded`). The others are those of `closed_form`. `own` are the rows' own keys. With
+        `halves` of both sides those are multiplied, and p is rounded. `far` as for `exp_shifted`.
         """
         xp = self.xp
         z = self.scores(rows, keys) if halves is None else self.half_scores(*halves)
@@ -157,9 +157,18 @@ class Arithmetic(Protocol):
             total = xp.sum(e, axis=-1, keepdims=True)
             lse = largest + xp.log(total)
         if halves is None:
-            return self.write_own_after(e, first_row, -total), total, lse, positive
+            return self.write_own_after(e, first_row, -total), *self.closed_form(total, lse, positive)
         half = halves[1].rounded.dtype
-        return self.write_own_after(xp.astype(e, half), first_row, xp.astype(-total, half)), total, lse, positive
+        p = self.write_own_after(xp.astype(e, half), first_row, xp.astype(-total, half))
+        return p, *self.closed_form(total, lse, positive)
+
+    def closed_form(self, total: Any, lse: Any, positive: Any) -> tuple[Any, Any]:
+        """softplus(lse - z+), the loss of each row, and its derivative over `total`: exp(z - m) times that is dL/dz.
+
+        `total` is the sum of exp(z - m) over a row's negatives z, `lse` the logarithm of the sum of exp(z).
+        """
+        loss, missed = self.softplus(lse - positive)
+        return loss, missed / total
 
     def put(self, x: Any, first_row: Any, rows: Any) -> Any:
         """`x` with `rows` in place of its own from `first_row` on."""

@@ -20,7 +20,7 @@ class Fused(Protocol):
     """
 
     def exponentials(self, rows: Halved, keys: Halved, first_row: Any) -> tuple[Any, Any, Any]:
-        """(p, total, z+) of `Arithmetic.against_others`, where |z| is bounded."""
+        """(p, loss, slope) of `Arithmetic.against_others`, where |z| is bounded."""
         ...
 
     def totals(

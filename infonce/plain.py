@@ -25,7 +25,7 @@ from .halves import Halved
 from .problem import Gradients, Inputs, Kept, Options
 from .spread import far_apart, lift, lowered
 
-KEPT = "exponentials", "total", "missed"  # what the gradients of row losses need again, each of all rows
+KEPT = "exponentials", "slope"  # what the gradients of row losses need again, each of all rows
 
 
 def applies(b: Arithmetic, options: Options, inputs: Inputs) -> bool:
@@ -63,15 +63,13 @@ def solve(
     def visited(q: Any, own: Any, first_row: Any, halves: tuple[Halved, Halved] | None) -> Any:
         """The losses, and what their slopes need."""
         if halves is None or fused is None:
-            p, total, lse, positive = b.against_others(q, key, own, first_row, within, halves, far)
+            p, loss, slope = b.against_others(q, key, own, first_row, within, halves, far)
         elif wanted or keep:
-            p, total, positive = fused.exponentials(*halves, first_row)
-            lse = xp.log(total)
+            p, loss, slope = fused.exponentials(*halves, first_row)
         else:
-            p, (total, _, positive) = None, fused.totals(*halves, first_row, columns=False)
-            lse = xp.log(total)
-        loss, missed = b.softplus(lse - positive)
-        return loss, p, total, missed
+            total, _, positive = fused.totals(*halves, first_row, columns=False)
+            p, (loss, slope) = None, b.closed_form(total, xp.log(total), positive)
+        return loss, p, slope
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
         """All that a block of queries needs, their way to the sphere and back included: while it is in the caches."""
@@ -79,10 +77,10 @@ def solve(
         over, w = (x if y is None else y for x, y in zip((t, weight), of_rows, strict=True))
         q, back = sphere(b, raw, dtype, options.normalize, over)
         halves = None if right is None else (b.halved(raw, q, back, half, options.normalize), right)
-        loss, p, total, missed = (None, *(kept[name] for name in KEPT)) if kept else visited(q, own, first_row, halves)
+        loss, p, slope = (None, *(kept[name] for name in KEPT)) if kept else visited(q, own, first_row, halves)
         if not wanted:
-            return (loss, p, total, missed) if keep else (loss, None, None), ()
-        scale, d_query, along = missed * w / total, None, None
+            return (loss, p, slope) if keep else (loss, None, None), ()
+        scale, d_query, along = slope * w, None, None
         if of_query:
             d_query = b.product(p, key if right is None else right.rounded) * scale
             along = xp.sum(q * d_query, axis=-1, keepdims=True) if of_temperature else None

@@ -114,7 +114,9 @@ def expected(case: Case) -> dict[str, Any]:
     found = {"total": total, "total alone": total, "columns": of_columns}
     found["weighted"] = np.where(own, 0 if case.period else value, w)
     if case.period is None:
-        found |= {"p": np.where(own, -total, e), "total of p": total, "positive of p": positive, "positive": positive}
+        sigmoid = total / (total + np.exp(positive))
+        found |= {"p": np.where(own, -total, e), "loss": np.log1p(total * np.exp(-positive)), "slope": sigmoid / total}
+        found["positive"] = positive
     return found
 
 
@@ -138,7 +140,7 @@ def differences(case: Case, got: dict[str, Any], dtypes: dict[str, str], lost: A
         if values.shape != want[name].shape or wrong.any():
             i = tuple(np.argwhere(wrong)[0])
             found.append(f"{name}{list(map(int, i))} = {values[i]}, but should be {want[name][i]}; {wrong.sum()} wrong")
-        if (name.startswith("total") or name == "columns") and not np.isnan(values[away]).all():
+        if name not in ("p", "weighted", "positive") and not np.isnan(values[away]).all():
             found.append(f"{name} = {values[away].tolist()}, but should be NaN")
     return found
 
@@ -153,7 +155,7 @@ def by(kernels: Any, case: Case, rows: Any, keys: Any, row: Any, column: Any, ow
     at_own = None if case.period else own
     found["weighted"] = kernels.weighted(rows, keys, case.first_row, row, column, at_own, case.period)
     if case.period is None:
-        names = "p", "total of p", "positive of p"
+        names = "p", "loss", "slope"
         found |= dict(zip(names, kernels.exponentials(rows, keys, case.first_row), strict=True))
         found["positive"] = positive
     return found

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import pytest
 import torch
+from torch.nn.functional import softplus
 
 from infonce import info_nce
 from infonce.backend import Arithmetic
@@ -63,7 +64,8 @@ class Passes:
         z, own = self.logits(rows, keys, first_row, None)
         e = z.exp().masked_fill(own & ~z.isnan(), 0)
         total = e.sum(1, keepdim=True)
-        return torch.where(own, -total, e).bfloat16(), total, z[own][:, None]
+        beyond = total.log() - z[own][:, None]
+        return torch.where(own, -total, e).bfloat16(), softplus(beyond), beyond.sigmoid() / total
 
     def totals(
         self, rows: Halved, keys: Halved, first_row: int, period: int | None = None, columns: bool = True

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from infonce.torch._kernel import NARROWEST, WIDEST, available, softmax_block
+from infonce.torch._kernel import NARROWEST, PARTS, ROWS, WIDEST, available, closed_form, softmax_block
 
 from ._interpreted import interpreted, needs_triton
 
@@ -136,13 +136,68 @@ def differences(case: Case) -> list[str]:
     return found
 
 
+class Closing(NamedTuple):
+    """Rows whose losses range from e^-80 to 80."""
+
+    rows: int
+    parts: int
+    maxima: bool = False
+    out: str | None = None
+    nan: int | None = None  # a row
+
+
+CLOSINGS = {
+    "one-row": Closing(1, 1),
+    "rows": Closing(ROWS + 3, 2),
+    "parts": Closing(5, PARTS, out="bfloat16"),
+    "more-parts": Closing(2 * ROWS, PARTS + 1, out="float32"),
+    "maxima": Closing(ROWS - 1, 1, maxima=True),
+    "all": Closing(ROWS + 7, 2 * PARTS + 3, maxima=True, out="bfloat16"),
+    "nan": Closing(6, 3, out="bfloat16", nan=4),
+    "nan-beside-maxima": Closing(6, 3, maxima=True, nan=0),
+}
+
+
+def closing_differences(case: Closing) -> list[str]:
+    """What the kernel that ends a block gives and the formulas do not."""
+    random = np.random.default_rng([case.rows, case.parts])
+    parts = random.uniform(0.1, 2, (case.parts, case.rows)).astype("f4")
+    m = random.uniform(-3, 3, (case.rows, 1)).astype("f4") if case.maxima else None
+    positive = np.linspace(-80, 80, case.rows, dtype="f4")[:, None]
+    if case.nan is not None:
+        parts[-1, case.nan] = np.nan
+    out = None if case.out is None else torch.full((case.rows, case.rows + 5), GUARD, dtype=getattr(torch, case.out))
+    given = (None if x is None else torch.from_numpy(x) for x in (parts, m, positive))
+    loss, slope = (x.double().numpy() for x in closed_form(*given, out, 2))
+
+    total = np.sum(parts, axis=0, dtype="f8")[:, None]
+    beyond = np.log(total) + (0 if m is None else m.astype("f8")) - positive.astype("f8")
+    with np.errstate(invalid="ignore"):  # NaN
+        want = {"loss": np.logaddexp(0, beyond), "slope": 1 / (1 + np.exp(-beyond)) / total}
+    found = []
+    for name, x in (("loss", loss), ("slope", slope)):
+        wrong = ~(np.abs(x - want[name]) <= 1e-6 * (1 + np.abs(beyond)) * np.abs(want[name]) + 1e-37)
+        if case.nan is not None:
+            wrong[case.nan] = not np.isnan(x[case.nan])
+        if x.shape != (case.rows, 1) or wrong.any():
+            found.append(f"{name} = {x[wrong].tolist()}, but should be {want[name][wrong].tolist()}")
+    if out is not None:
+        written = torch.full_like(out, GUARD)
+        written.diagonal(2).copy_(-torch.from_numpy(total[:, 0]))
+        away = torch.from_numpy(np.isnan(total))
+        # The interpreter cuts bfloat16 off, where a GPU rounds to the nearest.
+        near = torch.isclose(out, written, rtol=torch.finfo(out.dtype).eps + 1e-6, atol=0) | (away & out.isnan())
+        found += [] if near.all() else [f"p = {out.tolist()}, but should be {written.tolist()}"]
+    return found
+
+
 @pytest.fixture(scope="module")
 def wrong() -> dict[str, list[str]]:
     return interpreted(__name__)
 
 
 @needs_triton
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, *CLOSINGS])
 def test_kernel_is_the_formula(name: str, wrong: dict[str, list[str]]) -> None:
     assert wrong[name] == []
 
@@ -162,4 +217,5 @@ def test_positives_outside_the_block_are_refused(first_row: int) -> None:
 
 
 if __name__ == "__main__":
-    json.dump({name: differences(case) for name, case in CASES.items()}, sys.stdout)
+    found = {name: differences(case) for name, case in CASES.items()}
+    json.dump(found | {name: closing_differences(case) for name, case in CLOSINGS.items()}, sys.stdout)

@@ -19,6 +19,7 @@ from jax.experimental.pallas import triton
 
 from infonce.halves import Halved
 
+from ._arithmetic import JAXArithmetic
 from ._pallas import Given, Made, Tiles, exp_products
 
 TILES = Tiles(rows=128, columns=128, depth=64, group=32, warps=4, stages=3)  # two programs on a multiprocessor
@@ -49,7 +50,9 @@ def fits(rows: Halved, keys: Halved, period: int | None = None) -> bool:
 def exponentials(rows: Halved, keys: Halved, first_row: Any) -> tuple[Array, Array, Array]:
     """`Fused.exponentials`."""
     made = passes(Asked(out=True, rows=True, own=True), given(rows, keys, first_row))
-    return written(made.out, first_row, -made.row_sums), made.row_sums[:, None], made.own[:, None]
+    total, positive = made.row_sums[:, None], made.own[:, None]
+    p = written(made.out, first_row, -made.row_sums)
+    return p, *JAXArithmetic().closed_form(total, jnp.log(total), positive)
 
 
 def totals(
@@ -135,9 +138,12 @@ def launched(asked: Asked, given: Given, interpret: bool = False) -> Made:
         interpret=interpret,
     )
     (made,) = call(given)
-    sums = (None if x is None else jnp.sum(x, axis=0) for x in (made.row_sums, made.column_sums))
-    return Made(made.out, *sums, made.own)
+    return made._replace(row_sums=summed(made.row_sums), column_sums=summed(made.column_sums))
 
 
 def repeated(x: Array | None, times: int) -> Array | None:
     return None if x is None else jnp.broadcast_to(x, (times, *x.shape))
+
+
+def summed(x: Array | None) -> Array | None:
+    return None if x is None else jnp.sum(x, axis=0)

@@ -152,7 +152,7 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         bounded: bool,
         halves: tuple[Halved, Halved] | None = None,
         far: bool = False,
-    ) -> tuple[Any, Any, Any, Any]:
+    ) -> tuple[Any, Any, Any]:
         z = self.scores(rows, keys)
         own = own_entries(z, first_row)
         positive = own.copy()[:, None]
@@ -161,7 +161,7 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         z = self.exponential(z) if bounded else self.exp_shifted(z, largest, far=far)
         total = self.row_sums(z)
         own[...] = -total[:, 0]
-        return z, total, largest + np.log(total), positive
+        return z, *self.closed_form(total, largest + np.log(total), positive)
 
     def softplus(self, x: Any) -> tuple[Any, Any]:
         return np.logaddexp(x, 0), 1 / (1 + np.exp(-x))

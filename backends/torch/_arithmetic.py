@@ -174,7 +174,8 @@ class TorchArithmetic(Arithmetic):
         z = z.exp_() if bounded else self.exp_shifted(z, largest, far=far)
         total = z.sum(1, True)
         entries.copy_(total).neg_()
-        return (z if halves is None else z.to(torch.bfloat16)), total, total.log().add_(largest), positive
+        p = z if halves is None else z.to(torch.bfloat16)
+        return p, *self.closed_form(total, total.log().add_(largest), positive)
 
     def _has_kernels(self, x: Tensor, dtype: torch.dtype) -> bool:
         """Whether there are kernels that compute with `x` in this dtype."""

@@ -14,7 +14,7 @@ from torch.autograd import Function
 
 from infonce.problem import DIFFERENTIABLE, Inputs, Options
 
-from ._operator import compute, measured, run
+from ._operator import compute, hides_batch, measured, run
 
 TEMPERATURE = Inputs._fields.index("temperature")  # which may be a number
 
@@ -100,7 +100,9 @@ class EagerLoss(Function):
 
 def scaled(gradient: Tensor, cotangent: Tensor, like: Tensor) -> Tensor:
     """The gradient for a cotangent, rounded once."""
-    return (gradient * cotangent).to(like.dtype)
+    if gradient.dtype == like.dtype or hides_batch(cotangent):
+        return (gradient * cotangent).to(like.dtype)
+    return torch.mul(gradient, cotangent, out=torch.empty_like(gradient, dtype=like.dtype))
 
 
 class Pull(Function):

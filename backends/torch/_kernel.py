@@ -17,6 +17,7 @@ from infonce.halves import Halved
 
 NARROWEST, WIDEST = 128, 4096  # columns that a program takes at a time
 COLUMNS_PER_WARP = 512  # 16 in each thread: four loads of 16 bytes in flight
+ROWS, PARTS = 32, 64  # that a program of `closed_form` takes at a time
 
 
 @functools.cache
@@ -93,13 +94,57 @@ def against_others(
     first_row: int,
     bounded: bool,
     halves: tuple[Halved, Halved] | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """`Arithmetic.against_others` by the kernels; `scores` multiplies."""
     if halves is None:
         p, total, largest, positive = softmax_block(scores(rows, keys), None, None, first_row, bounded, None)
-        return p, total, total.log().add_(largest), positive
-    left, right = halves
-    z = scores(left.rows, right.rows)
-    out = torch.empty_like(z, dtype=torch.bfloat16)
-    p, total, largest, positive = softmax_block(z, left.factor, right.factor, first_row, bounded, out)
-    return p, total, total.log().add_(largest), positive
+    else:
+        left, right = halves
+        z = scores(left.rows, right.rows)
+        out = torch.empty_like(z, dtype=torch.bfloat16)
+        p, total, largest, positive = softmax_block(z, left.factor, right.factor, first_row, bounded, out)
+    return p, *closed_form(total.T, largest, positive)
+
+
+def closed_form(
+    parts: Tensor, largest: Tensor | None, positive: Tensor, p: Tensor | None = None, first_row: int = 0
+) -> tuple[Tensor, Tensor]:
+    """`Arithmetic.closed_form` of the rows of a block, in one kernel.
+
+        total_i = sum_t parts_ti
+        loss_i = softplus(log(total_i) + m_i - positive_i), slope_i = sigmoid(log(total_i) + m_i - positive_i) / total_i
+
+    Args:
+        parts: (T, B) float32, contiguous: shares of the sums over a row's negatives.
+        largest: m, (B, 1) float32, contiguous; None: 0.
+        positive: the positives' logits, (B, 1) float32, contiguous.
+        p: (B, M), contiguous, of any floating dtype: its entries (i, first_row + i) become - total_i. None: no such.
+        first_row: see there.
+
+    Returns:
+        loss and slope, both (B, 1).
+    """
+    T, B = parts.shape
+    assert parts.dtype == positive.dtype == torch.float32
+    assert all(x is None or x.is_contiguous() for x in (parts, largest, positive, p))
+    from ._triton import close_rows  # Triton need not be installed
+
+    loss, slope = torch.empty_like(positive), torch.empty_like(positive)
+    with torch.cuda.device_of(parts):  # type: ignore[no-untyped-call]
+        close_rows[(-(-B // ROWS),)](
+            parts,
+            largest,
+            positive,
+            p,
+            loss,
+            slope,
+            T,
+            B,
+            0 if p is None else p.shape[1],
+            first_row,
+            ROWS=ROWS,
+            PARTS=PARTS,
+            num_warps=4,
+            enable_fp_fusion=False,
+        )
+    return loss, slope

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from infonce.halves import Halved
 
+from ._kernel import closed_form
+
 ALIGNED = 8  # entries of bfloat16: the copies between the memories take 16 bytes at least
 ONCE = 1 << 29  # a period that no block is as wide as
 
@@ -58,9 +60,7 @@ def exponentials(rows: Halved, keys: Halved, first_row: int) -> tuple[Tensor, Te
     p, positive = rows.rows.new_empty((B, M)), rows.factor.new_empty((B, 1))
     parts = rows.factor.new_empty((-(-M // TILES.columns), B))
     _launch(rows, keys, first_row, ONCE, out=p, row_parts=parts, own_logits=positive)
-    total = parts.sum(0)
-    torch.mul(total, -1, out=p.diagonal(first_row))
-    return p, total.unsqueeze(1), positive
+    return p, *closed_form(parts, None, positive, p, first_row)
 
 
 def totals(

@@ -59,9 +59,11 @@ def with_number(inputs: list[Tensor | None], number: bool) -> Inputs:
     return found._replace(temperature=found.temperature.item()) if number else found
 
 
-def is_batched(x: Tensor | None) -> bool:
-    """Whether it is a cotangent of `torch.autograd.grad(..., is_grads_batched=True)`, which is no transform."""
-    return x is not None and torch._C._functorch.is_legacy_batchedtensor(x)
+def hides_batch(cotangent: Tensor | None) -> bool:
+    """Whether the cotangent may be a batch of them: of a transform, or of `is_grads_batched`, which is none."""
+    if torch._C._are_functorch_transforms_active():
+        return True
+    return cotangent is not None and torch._C._functorch.is_legacy_batchedtensor(cotangent)
 
 
 def run(
@@ -74,7 +76,7 @@ def run(
     """Run the engine unseen by autograd, and without autocast, which would compute a float32 call in bfloat16."""
     device = inputs.query.device.type
     # A transform's tensors may hide a batch; a subclass's, or those on the meta device, may hold no values.
-    hidden = torch._C._are_functorch_transforms_active() or device == "meta" or is_batched(cotangent)
+    hidden = device == "meta" or hides_batch(cotangent)
     arithmetic = TorchArithmetic(
         in_place=not hidden and type(inputs.query) in (Tensor, torch.nn.Parameter), device=device
     )

@@ -58,7 +58,7 @@ def solve(
         if not (smallest.item() > SAFE and largest.item() < 1 / SAFE):
             return None
     if kept:
-        loss, (z, total, missed) = None, kept
+        loss, (z, slope) = None, kept
     else:
         z = linear(q, k)
         own = z.diagonal().unsqueeze_(1)
@@ -71,14 +71,13 @@ def solve(
         if not wanted:
             return (loss,)
         torch.neg(total, out=own)
-        missed = beyond.sigmoid_()
+        slope = beyond.sigmoid_().div_(total)
         if options.reduction == "none" and cotangent is None:
-            return loss, z, total, missed
-    scale = missed / total
+            return loss, z, slope
     if cotangent is not None:  # perhaps a batch of them
-        p = z * (scale * cotangent.unsqueeze(1))
+        p = z * (slope * cotangent.unsqueeze(1))
     else:
-        p = z.mul_(scale.mul_(1 / rows) if options.reduction == "mean" else scale)
+        p = z.mul_(slope.mul_(1 / rows) if options.reduction == "mean" else slope)
     of_query, of_key = WANTED[wanted]
     gradients = []
     if of_query:

@@ -1,4 +1,4 @@
-"""The Triton kernel of `_kernel.softmax_block`; importing it imports Triton."""
+"""The Triton kernels of `_kernel`; importing it imports Triton."""
 
 from __future__ import annotations
 
@@ -88,3 +88,43 @@ def softmax_rows(
     tl.store(totals + row, total)
     tl.store(maxima + row, m)
     tl.store(positives + row, positive)
+
+
+@triton.jit(do_not_specialize=["T", "B", "M", "first_row"])  # type: ignore[untyped-decorator]
+def close_rows(
+    parts: tl.tensor,  # (T, B) float32, contiguous
+    maxima: tl.tensor,  # (B,) float32, or None for 0
+    positives: tl.tensor,  # (B,) float32
+    out: tl.tensor,  # (B, M), or None
+    losses: tl.tensor,  # (B,) float32, as the next
+    slopes: tl.tensor,
+    T: tl.tensor,
+    B: tl.tensor,
+    M: tl.tensor,
+    first_row: tl.tensor,
+    ROWS: tl.constexpr,
+    PARTS: tl.constexpr,
+) -> None:
+    """ROWS rows: see `_kernel.closed_form`."""
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    inside = row < B
+    total = tl.zeros([ROWS], tl.float32)
+    for first in range(0, T, PARTS):
+        part = first + tl.arange(0, PARTS)
+        at = part.to(tl.int64)[:, None] * B + row[None, :]  # offsets may exceed 2**31
+        total += tl.sum(tl.load(parts + at, mask=(part < T)[:, None] & inside[None, :], other=0.0), axis=0)
+    if out is not None:
+        at = row.to(tl.int64) * M + first_row + row
+        tl.store(out + at, (-total).to(out.dtype.element_ty), mask=inside)
+    total = tl.where(inside, total, 1.0)
+    lse = tl.log(total)
+    if maxima is not None:
+        lse += tl.load(maxima + row, mask=inside, other=0.0)
+    beyond = lse - tl.load(positives + row, mask=inside, other=0.0)
+    e = tl.exp(-tl.abs(beyond))
+    above = 1 + e
+    # log(1 + e), with the digits of e that 1 + e has lost.
+    lost = above == 1
+    log1p = tl.where(lost, e, tl.log(above) * (e / tl.where(lost, 1.0, above - 1)))
+    tl.store(losses + row, tl.maximum(beyond, 0.0) + log1p, mask=inside)
+    tl.store(slopes + row, tl.where(beyond >= 0, 1.0, e) / above / total, mask=inside)
