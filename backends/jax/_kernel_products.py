@@ -137,7 +137,7 @@ def launched(asked: Asked, given: Given, interpret: bool = False) -> Made:
         compiler_params=triton.CompilerParams(num_warps=TILES.warps, num_stages=TILES.stages),
         interpret=interpret,
     )
-    (made,) = call(given)
+    made: Made = call(given)[0]
     return made._replace(row_sums=summed(made.row_sums), column_sums=summed(made.column_sums))
 
 
