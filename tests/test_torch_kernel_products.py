@@ -15,7 +15,7 @@ import torch
 
 from infonce.halves import Halved
 from infonce.torch import _kernel_products
-from infonce.torch._kernel_products import TILES, Tiles, exponentials, fits
+from infonce.torch._kernel_products import NARROW, SHALLOW, WIDE, Tiles, exponentials, fits, tiles
 
 from . import _products
 from ._interpreted import interpreted, needs_triton
@@ -44,11 +44,15 @@ def differences(case: Case) -> list[str]:
     """What the kernel gives and the formulas do not."""
     given, lost = _products.with_nan(case, _products.inputs(case))
     rows, r, keys, c, *others = map(torch.from_numpy, given)
-    halved = (Halved(x.bfloat16(), factor, x.bfloat16()) for x, factor in ((rows, r), (keys, c)))
-    _kernel_products.TILES = TILES if case.large else SMALL._replace(group=case.group, programs=case.programs)
-    got = _products.by(_kernel_products, case, *halved, *others)
-    dtypes = {name: str(x.dtype).removeprefix("torch.") for name, x in got.items()}
-    return _products.differences(case, {name: x.double().numpy() for name, x in got.items()}, dtypes, lost)
+    halves = [Halved(x.bfloat16(), factor, x.bfloat16()) for x, factor in ((rows, r), (keys, c))]
+    small = SMALL._replace(group=case.group, programs=case.programs)
+    found = []
+    for chosen in (NARROW, WIDE) if case.large else (small,):
+        _kernel_products.tiles = lambda rows, chosen=chosen: chosen
+        got = _products.by(_kernel_products, case, *halves, *others)
+        dtypes = {name: str(x.dtype).removeprefix("torch.") for name, x in got.items()}
+        found += _products.differences(case, {name: x.double().numpy() for name, x in got.items()}, dtypes, lost)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +84,10 @@ def test_only_what_can_be_copied_in_blocks_fits() -> None:
     assert not fits(halved(3, 12), halved(24, 12))
     assert not fits(rows, Halved(halved(25, 16).rows.flatten()[4:388].view(24, 16), keys.factor, keys.rounded))
     assert not fits(rows, Halved(halved(24, 32).rows[:, ::2], keys.factor, keys.rounded))
-    assert fits(rows, keys, TILES.columns)
-    assert not fits(rows, keys, TILES.columns - 1)
+    for depth in (SHALLOW, SHALLOW + 8):
+        rows, keys = halved(3, depth), halved(24, depth)
+        assert fits(rows, keys, tiles(rows).columns)
+        assert not fits(rows, keys, tiles(rows).columns - 1)
 
 
 if __name__ == "__main__":

@@ -111,6 +111,8 @@ class JAXArithmetic(Arithmetic):
 
 def varying(x: Any) -> frozenset[str]:
     """The mesh axes over which `x`, an abstract array, differs between devices, as far as shard_map tracks them."""
+    if hasattr(x, "vma"):
+        return frozenset(x.vma or ())  # JAX before 0.10
     return frozenset(() if x.manual_axis_type is None else x.manual_axis_type.varying)
 
 

@@ -35,7 +35,14 @@ class Tiles(NamedTuple):
     programs: int  # on each multiprocessor
 
 
-TILES = Tiles(rows=128, columns=256, depth=64, group=32, warps=8, stages=4, programs=1)
+WIDE = Tiles(rows=128, columns=256, depth=64, group=32, warps=8, stages=4, programs=1)
+# Of few products the exponentials take as long: so one program's, while the other multiplies.
+NARROW = Tiles(rows=128, columns=128, depth=64, group=32, warps=4, stages=3, programs=2)
+SHALLOW = 256  # features: measured on an H100
+
+
+def tiles(rows: Halved) -> Tiles:
+    return NARROW if rows.rows.shape[1] <= SHALLOW else WIDE
 
 
 @functools.cache
@@ -51,14 +58,14 @@ def fits(rows: Halved, keys: Halved, period: int | None = None) -> bool:
     """
     aligned = (x.rows.is_contiguous() and x.rows.data_ptr() % (2 * ALIGNED) == 0 for x in (rows, keys))
     sizes = rows.rows.shape[1] % ALIGNED == 0 and keys.rows.shape[0] % ALIGNED == 0
-    return sizes and (period is None or period >= TILES.columns) and all(aligned)
+    return sizes and (period is None or period >= tiles(rows).columns) and all(aligned)
 
 
 def exponentials(rows: Halved, keys: Halved, first_row: int) -> tuple[Tensor, Tensor, Tensor]:
     """`Fused.exponentials`."""
     B, M = rows.rows.shape[0], keys.rows.shape[0]
     p, positive = rows.rows.new_empty((B, M)), rows.factor.new_empty((B, 1))
-    parts = rows.factor.new_empty((-(-M // TILES.columns), B))
+    parts = rows.factor.new_empty((-(-M // tiles(rows).columns), B))
     _launch(rows, keys, first_row, ONCE, out=p, row_parts=parts, own_logits=positive)
     return p, *closed_form(parts, None, positive, p, first_row)
 
@@ -67,11 +74,11 @@ def totals(
     rows: Halved, keys: Halved, first_row: int, period: int | None = None, columns: bool = True
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """`Fused.totals`."""
-    B, M = rows.rows.shape[0], keys.rows.shape[0]
+    B, M, t = rows.rows.shape[0], keys.rows.shape[0], tiles(rows)
     like = rows.factor
     own = like.new_empty((B, 1)) if period is None else None
-    parts = like.new_empty((-(-M // TILES.columns), B))
-    column_parts = like.new_empty((-(-B // TILES.rows), M)) if columns else None
+    parts = like.new_empty((-(-M // t.columns), B))
+    column_parts = like.new_empty((-(-B // t.rows), M)) if columns else None
     _launch(rows, keys, first_row, period or ONCE, row_parts=parts, column_parts=column_parts, own_logits=own)
     return parts.sum(0).unsqueeze(1), None if column_parts is None else column_parts.sum(0, keepdim=True), own
 
@@ -95,7 +102,7 @@ def weighted(
 
 def _launch(rows: Halved, keys: Halved, first_row: int, period: int, out: Tensor | None = None, **named: Any) -> None:
     """The kernel, with what is `named` of its arguments; the others are None."""
-    (B, D), M = rows.rows.shape, keys.rows.shape[0]
+    (B, D), M, t = rows.rows.shape, keys.rows.shape[0], tiles(rows)
     assert keys.rows.shape[1] == D
     assert 0 <= first_row <= M - B < ONCE
     assert all(x.rows.dtype == torch.bfloat16 for x in (rows, keys))
@@ -107,9 +114,9 @@ def _launch(rows: Halved, keys: Halved, first_row: int, period: int, out: Tensor
 
     contiguous = {name: None if x is None else x.contiguous() for name, x in vectors.items()}
     given = dict.fromkeys(("row_weight", "column_weight", "row_parts", "column_parts", "own_logits"))
-    tiles = -(-B // TILES.rows) * -(-M // TILES.columns)
-    programs = min(tiles, TILES.programs * _multiprocessors(rows.rows.device))
-    across = [TILES.rows, TILES.depth], [TILES.columns, TILES.depth], [TILES.rows, TILES.columns // 2]
+    count = -(-B // t.rows) * -(-M // t.columns)
+    programs = min(count, t.programs * _multiprocessors(rows.rows.device))
+    across = [t.rows, t.depth], [t.columns, t.depth], [t.rows, t.columns // 2]
     left, right, to = (
         None if x is None else TensorDescriptor.from_tensor(x, block)
         for x, block in zip((rows.rows, keys.rows, out), across, strict=True)
@@ -126,13 +133,13 @@ def _launch(rows: Halved, keys: Halved, first_row: int, period: int, out: Tensor
             first_row=first_row,
             period=period,
             programs=programs,
-            WHOLE=B % TILES.rows == 0 and M % TILES.columns == 0,
-            ROWS=TILES.rows,
-            COLUMNS=TILES.columns,
-            DEPTH=TILES.depth,
-            GROUP=TILES.group,
-            num_warps=TILES.warps,
-            num_stages=TILES.stages,
+            WHOLE=B % t.rows == 0 and M % t.columns == 0,
+            ROWS=t.rows,
+            COLUMNS=t.columns,
+            DEPTH=t.depth,
+            GROUP=t.group,
+            num_warps=t.warps,
+            num_stages=t.stages,
         )
 
 
