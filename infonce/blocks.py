@@ -1,9 +1,11 @@
-"""How a backend wants a batch cut into blocks of rows: see `frame.rows_per_block`."""
+"""How a backend wants a batch cut into blocks of rows (see `frame.rows_per_block`), and the walk over them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+
+Join = Callable[[Iterator[tuple[Any, ...]], int, int], tuple[Any, ...]]  # of the outputs of n rows in blocks
 
 
 class Blocks(NamedTuple):
@@ -26,23 +28,47 @@ def rows_in_cache(width: int) -> int:
     return max(1, (1 << 18) // max(width, 1))
 
 
-def loop_in_place(body: Callable[..., Any], rows: tuple[Any, ...], block: int, empty: Callable[..., Any]) -> Any:
-    """`Arithmetic.loop` of mutable arrays: `empty(x, shape)` is one like `x`.
-
-    Each block's outputs are written among those of all rows at once: joined at the end they would be held twice.
-    """
-    n, sums = len(rows[0]), None
-    outputs: tuple[Any, ...] = ()
+def walk(body: Callable[..., Any], rows: tuple[Any, ...], block: int, join: Join) -> Any:
+    """`Arithmetic.loop`, a block after the other."""
+    n, sums = rows[0].shape[0], None
     if n <= block:
         return body(0, rows, None)
-    for first in range(0, n, block):
-        cut: tuple[Any, ...] = tuple(None if x is None else x[first : first + block] for x in rows)
-        found, sums = body(first, cut, sums)
-        size = len(cut[0])  # of which an output may have a multiple: several views
-        if not outputs:
-            outputs = tuple(None if x is None else empty(x, (n * len(x) // size, *x.shape[1:])) for x in found)
-        for whole, x in zip(outputs, found, strict=True):
-            if x is not None:
-                start = first * len(x) // size
-                whole[start : start + len(x)] = x
-    return outputs, sums
+
+    def outputs() -> Iterator[tuple[Any, ...]]:
+        nonlocal sums
+        for first in range(0, n, block):
+            end = min(first + block, n)
+            found, sums = body(first, tuple(None if x is None else x[first:end, ...] for x in rows), sums)
+            yield found
+
+    return join(outputs(), n, block), sums
+
+
+def concatenated(concat: Callable[[list[Any]], Any]) -> Join:
+    """The outputs joined at the end."""
+
+    def join(blocks: Iterator[tuple[Any, ...]], n: int, block: int) -> tuple[Any, ...]:
+        return tuple(None if x[0] is None else concat(list(x)) for x in zip(*blocks, strict=True))
+
+    return join
+
+
+def written(empty: Callable[[Any, tuple[int, ...]], Any]) -> Join:
+    """Each block's outputs written among those of all rows at once: joined at the end they would be held twice.
+
+    `empty(x, shape)` is a mutable array like `x`.
+    """
+
+    def join(blocks: Iterator[tuple[Any, ...]], n: int, block: int) -> tuple[Any, ...]:
+        outputs: tuple[Any, ...] = ()
+        for first, found in zip(range(0, n, block), blocks, strict=True):
+            size = min(block, n - first)  # of which an output may have a multiple: several views
+            if not outputs:
+                outputs = tuple(None if x is None else empty(x, (n * len(x) // size, *x.shape[1:])) for x in found)
+            for whole, x in zip(outputs, found, strict=True):
+                if x is not None:
+                    start = first * len(x) // size
+                    whole[start : start + len(x)] = x
+        return outputs
+
+    return join

@@ -11,7 +11,7 @@ import array_api_compat
 import numpy as np
 
 from infonce.backend import Arithmetic, Body
-from infonce.blocks import ON_CPU, Blocks, loop_in_place, rows_in_cache
+from infonce.blocks import ON_CPU, Blocks, concatenated, rows_in_cache, walk, written
 from infonce.halves import Halved
 from infonce.spread import FLOOR, NEAR
 
@@ -51,14 +51,7 @@ class ArrayAPIArithmetic(Arithmetic):
         return xp.expand_dims(j, axis=0) - xp.expand_dims(i, axis=1)
 
     def loop(self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Any, ...], block: int) -> Any:
-        n, sums, outputs = rows[0].shape[0], None, []
-        for first in range(0, max(n, 1), block):
-            cut = rows if block >= n else tuple(x if x is None else x[first : min(first + block, n), ...] for x in rows)
-            out, sums = body(first, cut, sums)
-            outputs.append(out)
-        if len(outputs) == 1:
-            return outputs[0], sums
-        return tuple(x[0] if x[0] is None else self.xp.concat(x, axis=0) for x in zip(*outputs, strict=True)), sums
+        return walk(body, rows, block, concatenated(self.xp.concat))
 
     def put(self, x: Any, first_row: int, rows: Any) -> Any:
         return self.xp.concat([x[:first_row, ...], rows, x[first_row + rows.shape[0] :, ...]], axis=0)
@@ -87,7 +80,7 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         self._buffers: dict[int, Any] = {}
 
     def loop(self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Any, ...], block: int) -> Any:
-        return loop_in_place(body, rows, block, lambda like, shape: np.empty(shape, like.dtype))
+        return walk(body, rows, block, written(lambda like, shape: np.empty(shape, like.dtype)))
 
     def blocks(self) -> Blocks:
         return ON_CPU

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import softplus, threshold
 
 from infonce.backend import Arithmetic, Body
-from infonce.blocks import ON_CPU, ON_GPU, Blocks, loop_in_place, rows_in_cache
+from infonce.blocks import ON_CPU, ON_GPU, Blocks, concatenated, rows_in_cache, walk, written
 from infonce.halves import Fused, Halved
 from infonce.spread import FLOOR, NEAR
 
@@ -72,16 +72,7 @@ class TorchArithmetic(Arithmetic):
     def loop(
         self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Tensor | None, ...], block: int
     ) -> Any:
-        if self.in_place:
-            return loop_in_place(body, rows, block, Tensor.new_empty)
-        assert rows[0] is not None
-        n, sums, outputs = rows[0].shape[0], None, []
-        if n <= block:
-            return body(0, rows, None)
-        for first in range(0, n, block):
-            out, sums = body(first, tuple(None if x is None else x[first : first + block] for x in rows), sums)
-            outputs.append(out)
-        return tuple(None if x[0] is None else torch.cat(x) for x in zip(*outputs, strict=True)), sums
+        return walk(body, rows, block, written(Tensor.new_empty) if self.in_place else concatenated(torch.cat))
 
     def spreads(self, temperature: Any) -> bool:
         if not self.in_place or self._device != "cpu":
