@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh, PartitionSpec
 
+from infonce import info_nce
 from infonce.halves import Halved
-from infonce.jax import _kernel_products
+from infonce.jax import _arithmetic, _kernel_products
 from infonce.jax._kernel_products import TILES, Asked, Given, Tiles, fits, formula, passes
 
 from . import _products
@@ -116,3 +118,32 @@ def test_gpus_get_the_kernel_and_others_the_formula(monkeypatch: pytest.MonkeyPa
     assert "stablehlo.dot_general" not in on_gpu
     assert "gpu.triton" not in on_cpu
     assert "stablehlo.dot_general" in on_cpu
+
+
+@pytest.mark.parametrize("check_vma", [True, False])
+@pytest.mark.parametrize("options", [{}, {"symmetric": True}, {"reduction": "none"}], ids=str)
+def test_inside_shard_map(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], check_vma: bool) -> None:
+    """Rows vary over the mesh: so do the kernel's outputs, and JAX makes its program for a GPU."""
+    jax.clear_caches()  # of what was compiled for a CPU
+    small = {"on_gpu": (_arithmetic, lambda: True), "available": (_kernel_products, lambda: True)}
+    for name, (module, value) in (small | {"TILES": (_kernel_products, SMALL)}).items():
+        monkeypatch.setattr(module, name, value)
+    query, key = (jnp.asarray(x, jnp.bfloat16) for x in np.random.default_rng(0).standard_normal((2, 70, 16)))
+    mesh = Mesh(np.array(jax.devices("cpu")[:1]), ("rows",))
+    split = PartitionSpec("rows")  # type: ignore[no-untyped-call]
+
+    def step(query: Any, key: Any) -> Any:
+        loss = info_nce(query, key, block_size=32, **options)
+        return jnp.reshape(loss, -1)
+
+    inside = jax.shard_map(step, mesh=mesh, in_specs=split, out_specs=split, check_vma=check_vma)
+    if not check_vma:  # which Pallas's interpreter does not know
+        differentiated = (jax.value_and_grad(lambda *xs, f=f: jnp.sum(f(*xs)), (0, 1)) for f in (step, inside))
+        for x, want in zip(*(jax.tree.leaves(f(query, key)) for f in differentiated), strict=True):
+            assert np.array_equal(np.asarray(x, np.float32), np.asarray(want, np.float32))
+            assert np.any(np.asarray(x, np.float32) != 0)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    jax.clear_caches()
+    program = jax.jit(jax.grad(lambda q: jnp.sum(inside(q, key)))).trace(query).lower(lowering_platforms=("cuda",))
+    assert "gpu.triton" in program.as_text()
+    jax.clear_caches()
