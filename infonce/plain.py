@@ -68,7 +68,7 @@ def solve(
             p, loss, slope = fused.exponentials(*halves, first_row)
         else:
             total, _, positive = fused.totals(*halves, first_row, columns=False)
-            p, (loss, slope) = None, b.closed_form(total, xp.log(total), positive)
+            p, slope, (loss, _) = None, None, b.softplus(xp.log(total) - positive)
         return loss, p, slope
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:

@@ -142,3 +142,19 @@ def test_torch_graph_of_a_small_batch_holds_no_operator(rows: int, options: dict
     loss = torch.compile(lambda *x: info_nce(*x, **options), fullgraph=True, backend=count)(query, key)
     assert found == operators
     torch.testing.assert_close(loss, info_nce(query, key, **options), rtol=1e-12, atol=1e-14)
+
+
+def test_torch_compiles_the_backward_pass_of_halves() -> None:
+    """Compiled autograd traces what rounds the gradients."""
+    import torch
+
+    query, key = (torch.randn(6, 4, dtype=torch.bfloat16).requires_grad_() for _ in range(2))
+    want = torch.autograd.grad(info_nce(query, key), (query, key))
+    compiler = torch.compile(backend="aot_eager", fullgraph=True)
+    with torch._dynamo.compiled_autograd._enable(compiler):
+        info_nce(query, key).backward()
+    torch._dynamo.reset()
+    for x, gradient in zip((query, key), want, strict=True):
+        assert x.grad is not None
+        assert torch.equal(x.grad, gradient)
+        assert gradient.any()

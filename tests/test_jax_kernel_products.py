@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -10,21 +11,26 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, PartitionSpec
 
-from infonce import info_nce
+from infonce import info_nce, nt_xent
 from infonce.halves import Halved
 from infonce.jax import _arithmetic, _kernel_products
-from infonce.jax._kernel_products import TILES, Asked, Given, Tiles, fits, formula, passes
+from infonce.jax._kernel_products import TILES, Asked, Given, Tiles, fits, passes
 
 from . import _products
 from ._products import CASES, Case
 
 SMALL = Tiles(rows=16, columns=32, depth=8, group=2, warps=1, stages=2)
+SPLIT, SHARED = PartitionSpec("rows"), PartitionSpec()  # type: ignore[no-untyped-call]
 ASKED = {
     "exponentials": Asked(out=True, rows=True, own=True),
     "totals": Asked(rows=True, columns=True, own=True),
     "weighted": Asked(out=True),
     "weighted of samples": Asked(out=True, period=32),
 }
+
+
+def mesh() -> Mesh:
+    return Mesh(np.array(jax.devices("cpu")[:1]), ("rows",))
 
 
 def halved(case: Case, given: _products.Given) -> tuple[Halved, Halved]:
@@ -60,7 +66,7 @@ def arrays(kind: str) -> Given:
     case = CASES["part-of-the-last-middle"]
     given = _products.inputs(case)
     rows, keys = halved(case, given)
-    made = _kernel_products.given(rows, keys, case.first_row)
+    made = _kernel_products.arguments(rows, keys, case.first_row)
     if not kind.startswith("weighted"):
         return made
     return made._replace(
@@ -68,24 +74,63 @@ def arrays(kind: str) -> Given:
     )
 
 
-@pytest.mark.parametrize("kind", ASKED)
-def test_derivatives_are_those_of_the_formula(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """`jax.grad` through the kernel, and in the direction of any tangent, is that of plain JAX."""
-    monkeypatch.setattr(_kernel_products, "TILES", SMALL)
-    asked, given = ASKED[kind], arrays(kind)
-    whole = {"first_row": given.first_row}
-    floating = {name: x for name, x in given._asdict().items() if x is not None and name not in whole}
+LOSSES: dict[str, Any] = {
+    "one direction": info_nce,
+    "blocks": functools.partial(info_nce, block_size=32),
+    "row losses": lambda *arrays: jnp.sum(jnp.cos(info_nce(*arrays, reduction="none"))),
+    "symmetric": functools.partial(info_nce, symmetric=True),
+    "views": nt_xent,
+}
 
-    def summed(made: Any, x: dict[str, Any]) -> Any:
-        found = made(asked, Given(**x, **whole))
-        return sum(jnp.sum(jnp.sin(y.astype(jnp.float32))) for y in found if y is not None)
 
-    values = {f: jax.value_and_grad(lambda x, f=f: summed(f, x))(floating) for f in (passes, formula)}
-    assert np.allclose(values[passes][0], values[formula][0], rtol=1e-5)
-    for name, gradient in values[passes][1].items():
-        want = np.asarray(values[formula][1][name], np.float64)
-        assert np.any(want != 0)
-        assert np.allclose(np.asarray(gradient, np.float64), want, rtol=1e-2, atol=1e-2 * np.abs(want).max()), name
+@pytest.mark.parametrize("name", LOSSES)
+def test_derivatives_are_those_without_the_kernel(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Loss, gradients and their gradients."""
+    arrays = [jnp.asarray(x, jnp.bfloat16) for x in np.random.default_rng(0).standard_normal((2, 70, 16))]
+
+    def squares(*arrays: Any) -> Any:
+        return sum(jnp.sum(jnp.square(x.astype(jnp.float32))) for x in jax.grad(LOSSES[name], (0, 1))(*arrays))
+
+    def found() -> Any:
+        jax.clear_caches()
+        return jax.tree.leaves([jax.value_and_grad(f, (0, 1))(*arrays) for f in (LOSSES[name], squares)])
+
+    monkeypatch.setattr(_arithmetic, "on_gpu", lambda: True)
+    want = found()
+    made = use_kernel(monkeypatch)
+    got = found()
+    jax.clear_caches()
+    assert made
+    for x, y in zip(got, want, strict=True):
+        x, y = (np.asarray(values, np.float64) for values in (x, y))
+        assert np.linalg.norm(x - y) <= 1e-2 * np.linalg.norm(y) > 0
+
+
+def use_kernel(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
+    """Make a GPU's choice of it, in small tiles; the list is of what it is asked for."""
+    made = []
+
+    def seen(asked: Asked, given: Given) -> Any:
+        made.append(asked)
+        return passes(asked, given)
+
+    monkeypatch.setattr(_arithmetic, "on_gpu", lambda: True)
+    for attribute, value in {"available": lambda: True, "passes": seen, "TILES": SMALL}.items():
+        monkeypatch.setattr(_kernel_products, attribute, value)
+    return made
+
+
+def test_several_devices_get_it_inside_shard_map_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = use_kernel(monkeypatch)
+    monkeypatch.setattr(jax, "device_count", lambda: 2)
+    jax.clear_caches()
+    query, key = (jnp.asarray(x, jnp.bfloat16) for x in np.random.default_rng(0).standard_normal((2, 20, 16)))
+    outside = info_nce(query, key)
+    assert not made
+    inside = jax.shard_map(info_nce, mesh=mesh(), in_specs=SHARED, out_specs=SHARED, check_vma=False)(query, key)
+    jax.clear_caches()
+    assert made
+    assert np.allclose(inside, outside, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ASKED)
@@ -124,19 +169,15 @@ def test_gpus_get_the_kernel_and_others_the_formula(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("options", [{}, {"symmetric": True}, {"reduction": "none"}], ids=str)
 def test_inside_shard_map(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], check_vma: bool) -> None:
     """Rows vary over the mesh: so do the kernel's outputs, and JAX makes its program for a GPU."""
+    use_kernel(monkeypatch)
     jax.clear_caches()  # of what was compiled for a CPU
-    small = {"on_gpu": (_arithmetic, lambda: True), "available": (_kernel_products, lambda: True)}
-    for name, (module, value) in (small | {"TILES": (_kernel_products, SMALL)}).items():
-        monkeypatch.setattr(module, name, value)
     query, key = (jnp.asarray(x, jnp.bfloat16) for x in np.random.default_rng(0).standard_normal((2, 70, 16)))
-    mesh = Mesh(np.array(jax.devices("cpu")[:1]), ("rows",))
-    split = PartitionSpec("rows")  # type: ignore[no-untyped-call]
 
     def step(query: Any, key: Any) -> Any:
         loss = info_nce(query, key, block_size=32, **options)
         return jnp.reshape(loss, -1)
 
-    inside = jax.shard_map(step, mesh=mesh, in_specs=split, out_specs=split, check_vma=check_vma)
+    inside = jax.shard_map(step, mesh=mesh(), in_specs=SPLIT, out_specs=SPLIT, check_vma=check_vma)
     if not check_vma:  # which Pallas's interpreter does not know
         differentiated = (jax.value_and_grad(lambda *xs, f=f: jnp.sum(f(*xs)), (0, 1)) for f in (step, inside))
         for x, want in zip(*(jax.tree.leaves(f(query, key)) for f in differentiated), strict=True):

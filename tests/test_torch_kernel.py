@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from infonce.torch._kernel import NARROWEST, PARTS, ROWS, WIDEST, available, closed_form, softmax_block
+from infonce.torch._kernel import CLOSED_ROWS, NARROWEST, PARTS, WIDEST, available, closed_form, softmax_block
 
 from ._interpreted import interpreted, needs_triton
 
@@ -148,11 +148,11 @@ class Closing(NamedTuple):
 
 CLOSINGS = {
     "one-row": Closing(1, 1),
-    "rows": Closing(ROWS + 3, 2),
+    "rows": Closing(CLOSED_ROWS + 3, 2),
     "parts": Closing(5, PARTS, out="bfloat16"),
-    "more-parts": Closing(2 * ROWS, PARTS + 1, out="float32"),
-    "maxima": Closing(ROWS - 1, 1, maxima=True),
-    "all": Closing(ROWS + 7, 2 * PARTS + 3, maxima=True, out="bfloat16"),
+    "more-parts": Closing(2 * CLOSED_ROWS, PARTS + 1, out="float32"),
+    "maxima": Closing(CLOSED_ROWS - 1, 1, maxima=True),
+    "all": Closing(CLOSED_ROWS + 7, 2 * PARTS + 3, maxima=True, out="bfloat16"),
     "nan": Closing(6, 3, out="bfloat16", nan=4),
     "nan-beside-maxima": Closing(6, 3, maxima=True, nan=0),
 }
@@ -214,6 +214,8 @@ def test_kernel_needs_a_gpu_and_triton() -> None:
 def test_positives_outside_the_block_are_refused(first_row: int) -> None:
     with pytest.raises(AssertionError):
         softmax_block(torch.zeros(2, 5), None, None, first_row, True, None)
+    with pytest.raises(AssertionError):
+        closed_form(torch.ones(1, 2), None, torch.zeros(2, 1), torch.zeros(2, 5), first_row)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,11 @@ def on_gpu() -> bool:
     return bool(jax.default_backend() == "gpu")
 
 
+def of_one_device() -> bool:
+    """Whether a program is one device's own: XLA cannot divide a kernel, and each would compute what all compute."""
+    return jax.device_count() == 1 or bool(jax.sharding.get_abstract_mesh().are_all_axes_manual)
+
+
 def too_wide(x: Array) -> bool:
     """Whether XLA on a CPU would take up to fifty times as long as it need for a sum or maximum over the rows of `x`.
 
@@ -90,7 +95,7 @@ class JAXArithmetic(Arithmetic):
         return jnp.bfloat16 if on_gpu() and all(x.dtype == jnp.bfloat16 for x in arrays) else None
 
     def fused(self, rows: Halved, keys: Halved, period: int | None = None) -> Fused | None:
-        if not on_gpu():
+        if not on_gpu() or not of_one_device():
             return None
         from . import _kernel_products  # it takes a while to import Pallas
 
@@ -111,8 +116,6 @@ class JAXArithmetic(Arithmetic):
 
 def varying(x: Any) -> frozenset[str]:
     """The mesh axes over which `x`, an abstract array, differs between devices, as far as shard_map tracks them."""
-    if hasattr(x, "vma"):
-        return frozenset(x.vma or ())  # JAX before 0.10
     return frozenset(() if x.manual_axis_type is None else x.manual_axis_type.varying)
 
 

@@ -3,6 +3,7 @@
     z_ij = (sum_d rows_id keys_jd) * row_factor_i * column_factor_j, summed in float32, |z_ij| <= 40
 
 A row's own entries, which the sums leave out, are (i, first_row + i) and those a multiple of a period before and after.
+A NaN, be it in an own entry, makes its row's sum NaN.
 Derivatives of what the kernel makes, which the gradient of a gradient asks for, are those of the formula.
 """
 
@@ -22,6 +23,7 @@ from infonce.halves import Halved
 from ._arithmetic import JAXArithmetic
 from ._pallas import Given, Made, Tiles, exp_products
 
+ARITHMETIC = JAXArithmetic()
 TILES = Tiles(rows=128, columns=128, depth=64, group=32, warps=4, stages=3)  # two programs on a multiprocessor
 
 
@@ -37,8 +39,8 @@ class Asked(NamedTuple):
 
 @functools.cache
 def available() -> bool:
-    """Whether the tiles are for this device: they fill the memory of a Hopper multiprocessor."""
-    return str(getattr(jax.local_devices()[0], "compute_capability", None)) == "9.0"
+    """Whether the tiles are for these devices: two fill the memory of a Hopper multiprocessor."""
+    return all(getattr(device, "compute_capability", None) == "9.0" for device in jax.local_devices())
 
 
 def fits(rows: Halved, keys: Halved, period: int | None = None) -> bool:
@@ -49,10 +51,10 @@ def fits(rows: Halved, keys: Halved, period: int | None = None) -> bool:
 
 def exponentials(rows: Halved, keys: Halved, first_row: Any) -> tuple[Array, Array, Array]:
     """`Fused.exponentials`."""
-    made = passes(Asked(out=True, rows=True, own=True), given(rows, keys, first_row))
+    made = passes(Asked(out=True, rows=True, own=True), arguments(rows, keys, first_row))
     total, positive = made.row_sums[:, None], made.own[:, None]
-    p = written(made.out, first_row, -made.row_sums)
-    return p, *JAXArithmetic().closed_form(total, jnp.log(total), positive)
+    p = ARITHMETIC.write_own_after(made.out, first_row, -total.astype(made.out.dtype))
+    return p, *ARITHMETIC.closed_form(total, jnp.log(total), positive)
 
 
 def totals(
@@ -60,7 +62,7 @@ def totals(
 ) -> tuple[Array, Array | None, Array | None]:
     """`Fused.totals`."""
     asked = Asked(rows=True, columns=columns, own=period is None, period=period)
-    made = passes(asked, given(rows, keys, first_row))
+    made = passes(asked, arguments(rows, keys, first_row))
     of_columns, own = made.column_sums, made.own
     return made.row_sums[:, None], of_columns[None, :] if columns else None, None if period else own[:, None]
 
@@ -75,20 +77,14 @@ def weighted(
     period: int | None = None,
 ) -> Array:
     """`Fused.weighted`."""
-    arrays = given(rows, keys, first_row)._replace(row_weight=row[:, 0], column_weight=column[0])
+    arrays = arguments(rows, keys, first_row)._replace(row_weight=row[:, 0], column_weight=column[0])
     out = passes(Asked(out=True, period=period), arrays).out
-    return out if own is None else written(out, first_row, own[:, 0])
+    return out if own is None else ARITHMETIC.write_own_after(out, first_row, own.astype(out.dtype))
 
 
-def given(rows: Halved, keys: Halved, first_row: Any) -> Given:
+def arguments(rows: Halved, keys: Halved, first_row: Any) -> Given:
     first_row = jnp.asarray(first_row, jnp.int32)[None]
     return Given(rows.rows, keys.rows, rows.factor[:, 0], keys.factor[:, 0], first_row)
-
-
-def written(x: Array, first_row: Any, value: Array) -> Array:
-    """`x` with `value` at (i, first_row + i)."""
-    i = jnp.arange(x.shape[0])
-    return x.at[i, first_row + i].set(value.astype(x.dtype), indices_are_sorted=True, unique_indices=True)
 
 
 def formula(asked: Asked, given: Given) -> Made:
@@ -111,7 +107,7 @@ def formula(asked: Asked, given: Given) -> Made:
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def passes(asked: Asked, given: Given) -> Made:
     """One pass over all tiles: of the kernel, where it is compiled for what it is written for."""
-    if jax.default_backend() == "cpu":  # in tests
+    if jax.default_backend() == "cpu":  # where no loss chooses the kernel, but its tests do
         return launched(asked, given, interpret=True)
     compiled, plain = (functools.partial(f, asked) for f in (launched, formula))
     made: Made = jax.lax.platform_dependent(given, cuda=compiled, default=plain)

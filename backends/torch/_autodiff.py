@@ -100,7 +100,7 @@ class EagerLoss(Function):
 
 def scaled(gradient: Tensor, cotangent: Tensor, like: Tensor) -> Tensor:
     """The gradient for a cotangent, rounded once."""
-    if gradient.dtype == like.dtype or hides_batch(cotangent):
+    if gradient.dtype == like.dtype or torch.compiler.is_compiling() or hides_batch(cotangent):
         return (gradient * cotangent).to(like.dtype)
     return torch.mul(gradient, cotangent, out=torch.empty_like(gradient, dtype=like.dtype))
 

@@ -17,7 +17,7 @@ from infonce.halves import Halved
 
 NARROWEST, WIDEST = 128, 4096  # columns that a program takes at a time
 COLUMNS_PER_WARP = 512  # 16 in each thread: four loads of 16 bytes in flight
-ROWS, PARTS = 32, 64  # that a program of `closed_form` takes at a time
+CLOSED_ROWS, PARTS = 32, 64  # that a program of `closed_form` takes at a time
 
 
 @functools.cache
@@ -125,13 +125,14 @@ def closed_form(
         loss and slope, both (B, 1).
     """
     T, B = parts.shape
-    assert parts.dtype == positive.dtype == torch.float32
+    assert all(x is None or (x.dtype == torch.float32 and x.numel() == B) for x in (largest, positive))
     assert all(x is None or x.is_contiguous() for x in (parts, largest, positive, p))
+    assert p is None or (p.shape[0] == B and 0 <= first_row <= p.shape[1] - B)
     from ._triton import close_rows  # Triton need not be installed
 
     loss, slope = torch.empty_like(positive), torch.empty_like(positive)
     with torch.cuda.device_of(parts):  # type: ignore[no-untyped-call]
-        close_rows[(-(-B // ROWS),)](
+        close_rows[(-(-B // CLOSED_ROWS),)](
             parts,
             largest,
             positive,
@@ -142,7 +143,7 @@ def closed_form(
             B,
             0 if p is None else p.shape[1],
             first_row,
-            ROWS=ROWS,
+            ROWS=CLOSED_ROWS,
             PARTS=PARTS,
             num_warps=4,
             enable_fp_fusion=False,

@@ -36,7 +36,7 @@ class Tiles(NamedTuple):
 
 
 WIDE = Tiles(rows=128, columns=256, depth=64, group=32, warps=8, stages=4, programs=1)
-# Of few products the exponentials take as long: so one program's, while the other multiplies.
+# Of short rows the exponentials take as long as the products: of two programs one multiplies meanwhile.
 NARROW = Tiles(rows=128, columns=128, depth=64, group=32, warps=4, stages=3, programs=2)
 SHALLOW = 256  # features: measured on an H100
 
