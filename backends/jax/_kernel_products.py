@@ -78,8 +78,10 @@ def weighted(
 ) -> Array:
     """`Fused.weighted`."""
     arrays = arguments(rows, keys, first_row)._replace(row_weight=row[:, 0], column_weight=column[0])
-    out = passes(Asked(out=True, period=period), arrays).out
-    return out if own is None else ARITHMETIC.write_own_after(out, first_row, own.astype(out.dtype))
+    out: Array = passes(Asked(out=True, period=period), arrays).out
+    if own is not None:
+        out = ARITHMETIC.write_own_after(out, first_row, own.astype(out.dtype))
+    return out
 
 
 def arguments(rows: Halved, keys: Halved, first_row: Any) -> Given:
