@@ -137,4 +137,5 @@ def test_value_and_grad_runs_on_any_array_api_namespace() -> None:
     assert SimpleNamespace(dtype=loss.dtype, shape=loss.shape) == SimpleNamespace(dtype=strict.float64, shape=())
     np.testing.assert_allclose(float(loss), float(want), rtol=1e-14)  # NumPy sums a positive's score in another order
     for name, gradient in exact.items():
-        np.testing.assert_allclose(np.asarray(gradients[name]), gradient, rtol=1e-13, atol=1e-16)
+        # An entry is a sum whose terms may cancel: its rounding is that of the terms.
+        np.testing.assert_allclose(np.asarray(gradients[name]), gradient, rtol=0, atol=1e-14 * np.abs(gradient).max())
