@@ -46,6 +46,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--framework", choices=DEVICES, help="default: both, each in a process of its own")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--precision", action="append", choices=PRECISIONS, help="several may be given; default: all")
     parser.add_argument("--quick", action="store_true", help="small cases")
     parser.add_argument("--case", action="append", help='such as "one 8192 256"; default: all')
     parser.add_argument("--minutes", type=float, default=7.0, help="for all frameworks together")
@@ -64,13 +65,23 @@ def main() -> int:
     out = options.out or (_results.FOLDER if whole else _results.QUICK_FOLDER)
     cases = [Case.parse(text) for text in options.case or CASES["quick" if options.quick else "full"]]
     most = 0.3 if options.quick else float("inf")
-    return measure(options.framework, device, cases, time.monotonic() + 60 * options.minutes, most, out)
+    precisions, deadline = options.precision or list(PRECISIONS), time.monotonic() + 60 * options.minutes
+    return measure(options.framework, device, precisions, cases, deadline, most, out)
 
 
-def measure(framework: str, device: Device, cases: list[Case], deadline: float, most: float, out: Path) -> int:
+def measure(
+    framework: str,
+    device: Device,
+    precisions: list[str],
+    cases: list[Case],
+    deadline: float,
+    most: float,
+    out: Path,
+) -> int:
     """Check and measure, each case for `most` seconds and all until the deadline; return the exit code."""
-    failed, left = False, [(precision, case) for precision in PRECISIONS for case in cases]
-    for precision, dtype in PRECISIONS.items():
+    failed, left = False, [(precision, case) for precision in precisions for case in cases]
+    for precision in precisions:
+        dtype = PRECISIONS[precision]
         device.set_precision(precision)
         if not right(framework, device, precision, dtype):
             failed, left = True, [(p, case) for p, case in left if p != precision]

@@ -182,7 +182,12 @@ class Arithmetic(Protocol):
         return None
 
     def halved(self, x: Any, unit: Any, back: Any, half: Any, normalize: bool) -> Halved:
-        """The rows `x`, which `half` holds, as it multiplies them; `frame.sphere` made `unit` of them."""
+        """The rows `x`, which `half` holds, as it multiplies them; `frame.sphere` made `unit` of them.
+
+        Without `half` they are `unit`.
+        """
+        if half is None:
+            return Halved(unit, None, unit)
         xp, dtype = self.xp, unit.dtype
         x, rounded, one = xp.astype(x, dtype), xp.astype(unit, half), xp.ones_like(unit[:, :1])
         if not normalize:

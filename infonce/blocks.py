@@ -14,7 +14,7 @@ class Blocks(NamedTuple):
     whole: int  # so many logits are one block
     kept: int  # so many, too, where the slopes would have to make them again
     entries: int  # logits held at a time of a larger batch; up to twice as many where those are not `FEWEST` rows
-    rows: int  # at most; twice as many where fused passes hold no logits, but half as many bytes
+    rows: int  # at most; twice as many where fused passes hold halves, not logits
 
 
 FEWEST = 128  # rows: a product of fewer costs more

@@ -53,7 +53,7 @@ def solve(
     weight = None if inputs.weight is None else column(b, inputs.weight, sides.query.dtype)
     route = two_directions if options.symmetric and sides.batch is not None else passes
     keeps = route is two_directions and sides.bounded and bool(wanted)
-    n, fused = b.shape(inputs.query)[0], sides.fused is not None
+    n, fused = b.shape(inputs.query)[0], sides.fused is not None and sides.both_halves[0].factor is not None
     block_size = rows_per_block(b, options, n, columns(b, options, inputs), kept=keeps, fused=fused)
     if not wanted:
         loss, measured = route.value(b, options, sides, block_size)
@@ -92,11 +92,6 @@ def sides_of(b: Arithmetic, options: Options, inputs: Inputs) -> tuple[Sides, di
     if batch is not None or negatives is not None:
         mask = None if inputs.mask is None else as_matrix(xp, inputs.mask)
         bias = None if inputs.bias is None else xp.astype(as_matrix(xp, inputs.bias), dtype)
-    halves = half_batch = half_shared = None
-    half = b.half_products(*(getattr(inputs, name) for name in names))
-    if half is not None:
-        made = {name: b.halved(getattr(inputs, name), *units[name], half, options.normalize) for name in names}
-        halves, half_batch, half_shared = made["query"], made["positive_key"], made.get("negative_keys")
     sides = Sides(
         query=query,
         positive=positive,
@@ -123,13 +118,17 @@ def sides_of(b: Arithmetic, options: Options, inputs: Inputs) -> tuple[Sides, di
         negative_ids=negative_ids,
         mask=mask,
         bias=bias,
-        halves=halves,
-        half_batch=half_batch,
-        half_shared=half_shared,
         far=far_apart(b, options, inputs),
     )
-    if options.symmetric and not options.measure and sides.bounded and sides.plain and half is not None:
-        sides = sides._replace(fused=b.fused(*sides.both_halves))
+    half, fused = b.half_products(*(getattr(inputs, name) for name in names)), None
+    made = {name: b.halved(getattr(inputs, name), *units[name], half, options.normalize) for name in names}
+    if options.symmetric and not options.measure and sides.bounded and sides.plain:
+        fused = b.fused(made["query"], made["positive_key"])
+    if half is not None or fused is not None:
+        of_negatives = made.get("negative_keys")
+        sides = sides._replace(
+            halves=made["query"], half_batch=made["positive_key"], half_shared=of_negatives, fused=fused
+        )
     return sides, units
 
 

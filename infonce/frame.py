@@ -33,7 +33,7 @@ def rows_per_block(
     """`block_size`; or all rows of few logits; or as many rows as keep the block small, but not too few.
 
     With two `parts` a row meets half of the columns at a time. Of a single block the exponentials may be `kept` for the
-    slopes, which else make them again. Where passes are `fused` a block is of halves.
+    slopes, which else make them again. Where passes over halves are `fused` a block is of halves.
     """
     if options.block_size is not None:
         return options.block_size

@@ -1,4 +1,4 @@
-"""Rows of bfloat16 as tensor cores multiply them, and the passes that a backend may fuse with their product."""
+"""Rows as tensor cores multiply them, and the passes that a backend may fuse with their product."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Any, NamedTuple, Protocol
 
 
 class Halved(NamedTuple):
-    """Rows as bfloat16 multiplies them."""
+    """Rows as bfloat16 multiplies them; all others as they are."""
 
     rows: Any  # (N, D): without rounding
-    factor: Any  # (N, 1), float32: times this they are what `frame.sphere` makes of them
+    factor: Any  # (N, 1), float32: times this they are what `frame.sphere` makes of them; None: they are that
     rounded: Any  # (N, D): that
 
 
 class Fused(Protocol):
-    """The product of halves and the exponentials of bounded logits z in one pass, which stores no logit.
+    """The product of rows and the exponentials of bounded logits z in one pass, which stores no logit.
 
     A row's own entries, no candidates, are (i, first_row + i) and, with a period, its multiples before and after.
     """
@@ -32,5 +32,5 @@ class Fused(Protocol):
     def weighted(
         self, rows: Halved, keys: Halved, first_row: Any, row: Any, column: Any, own: Any = None, period: Any = None
     ) -> Any:
-        """exp(z_ij) (row_i + column_j), rounded to halves, and at own entries `own`, (B, 1) or 0."""
+        """exp(z_ij) (row_i + column_j), in the rows' dtype, and at own entries `own`, (B, 1) or 0."""
         ...

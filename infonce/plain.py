@@ -46,10 +46,10 @@ def solve(
     far = far_apart(b, options, inputs)
     key, key_back = sphere(b, inputs.positive_key, dtype, options.normalize)
     half = b.half_products(inputs.query, inputs.positive_key)
-    right = None if half is None else b.halved(inputs.positive_key, key, key_back, half, options.normalize)
-    fused = None if right is None or not within else b.fused(right, right)
+    right = b.halved(inputs.positive_key, key, key_back, half, options.normalize)
+    fused = b.fused(right, right) if within else None
     later = bool(wanted) and options.reduction == "none" and cotangent is None
-    block_size = rows_per_block(b, options, n, n, kept=later, fused=fused is not None)
+    block_size = rows_per_block(b, options, n, n, kept=later, fused=fused is not None and half is not None)
     assert n is not None  # see `applies`
     keep = later and n <= block_size and n * n <= b.blocks().kept
     if kept:
@@ -60,10 +60,10 @@ def solve(
     weight = row_weight(b, options, key, None, cotangent) if wanted else None
     power = lift(b, options, t, weight, far)
 
-    def visited(q: Any, own: Any, first_row: Any, halves: tuple[Halved, Halved] | None) -> Any:
+    def visited(q: Any, own: Any, first_row: Any, halves: tuple[Halved, Halved]) -> Any:
         """The losses, and what their slopes need."""
-        if halves is None or fused is None:
-            p, loss, slope = b.against_others(q, key, own, first_row, within, halves, far)
+        if fused is None:
+            p, loss, slope = b.against_others(q, key, own, first_row, within, None if half is None else halves, far)
         elif wanted or keep:
             p, loss, slope = fused.exponentials(*halves, first_row)
         else:
@@ -76,13 +76,13 @@ def solve(
         raw, own, *of_rows = rows
         over, w = (x if y is None else y for x, y in zip((t, weight), of_rows, strict=True))
         q, back = sphere(b, raw, dtype, options.normalize, over)
-        halves = None if right is None else (b.halved(raw, q, back, half, options.normalize), right)
+        halves = b.halved(raw, q, back, half, options.normalize), right
         loss, p, slope = (None, *(kept[name] for name in KEPT)) if kept else visited(q, own, first_row, halves)
         if not wanted:
             return (loss, p, slope) if keep else (loss, None, None), ()
         scale, d_query, along = slope * w, None, None
         if of_query:
-            d_query = b.product(p, key if right is None else right.rounded) * scale
+            d_query = b.product(p, right.rounded) * scale
             along = xp.sum(q * d_query, axis=-1, keepdims=True) if of_temperature else None
             d_query = off_sphere(b, d_query, q, back, options.normalize) if "query" in wanted else None
         if not of_key:

@@ -145,21 +145,21 @@ def solve(
     block_size = rows_per_block(b, options, rows, rows, PARTS, kept=within and bool(wanted))
     half = b.size(a) // 2
     at_once = rows is not None and rows <= block_size
-    halves = halves_cyclic = None
     dtype_of_halves = b.half_products(inputs.query)
-    if dtype_of_halves is not None:
-        halves = b.halved(inputs.query, a, back, dtype_of_halves, options.normalize)
-    fused = None if halves is None or not within else b.fused(halves, halves, b.size(a) // options.views)
+    made = b.halved(inputs.query, a, back, dtype_of_halves, options.normalize)
+    halves, halves_cyclic = None if dtype_of_halves is None else made, None
+    fused = b.fused(made, made, b.size(a) // options.views) if within else None
     cyclic = a
     if not at_once and fused is None:
+        del made  # else the rows would be held twice
         cyclic = doubled(b, a, half)
         a = b.take(cyclic, 0, b.size(a))
         halves_cyclic = None if halves is None else Halved(*(doubled(b, x, half) for x in halves))
     far = far_apart(b, options, inputs)
     z = Rows(a, cyclic, options.views, half, within, halves, halves_cyclic, far)
     p = positives(b, z)
-    if halves is not None and fused is not None:
-        lse, pull = in_passes(b, z, fused, halves, rows_per_block(b, options, rows, rows, fused=True))
+    if fused is not None:
+        lse, pull = in_passes(b, z, fused, made, rows_per_block(b, options, rows, rows, fused=halves is not None))
     elif at_once:
         lse, pull = whole(b, z)
     else:

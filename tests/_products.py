@@ -120,19 +120,21 @@ def expected(case: Case) -> dict[str, Any]:
     return found
 
 
-def differences(case: Case, got: dict[str, Any], dtypes: dict[str, str], lost: Any) -> list[str]:
-    """What a kernel gave, in float64, and the formulas do not; `dtypes` are those that it gave."""
+def differences(
+    case: Case, got: dict[str, Any], dtypes: dict[str, str], lost: Any, of_rows: str = "bfloat16"
+) -> list[str]:
+    """What a kernel gave, in float64, and the formulas do not; `dtypes` are those that it gave, for rows `of_rows`."""
     want = expected(case)
     found = [] if got.keys() == want.keys() else [f"given are {list(got)}, expected {list(want)}"]
     for name, values in got.items():
-        half = name in ("p", "weighted")
-        if dtypes[name] != ("bfloat16" if half else "float32"):
+        stored = name in ("p", "weighted")
+        if dtypes[name] != (of_rows if stored else "float32"):
             found.append(f"{name} is of {dtypes[name]}")
         # Triton's interpreter cuts bfloat16 off, where a GPU rounds to the nearest.
-        relative = 1e-6 * (1 + case.size) + (2**-7 if half else 0)
+        relative = 1e-6 * (1 + case.size) + (2**-7 if dtypes[name] == "bfloat16" else 0)
         least = case.size * 1e-6 if "positive" in name else 1e-37
         away = lost
-        if not half:
+        if not stored:
             away = lost.any(axis=0 if name == "columns" else 1).reshape(values.shape)
         elif name == "p":
             away = lost | lost.any(axis=1, keepdims=True)

@@ -15,7 +15,7 @@ import torch
 
 from infonce.halves import Halved
 from infonce.torch import _kernel_products
-from infonce.torch._kernel_products import NARROW, SHALLOW, WIDE, Tiles, exponentials, fits, tiles
+from infonce.torch._kernel_products import NARROW, OF_FLOATS, SHALLOW, WIDE, Tiles, exponentials, fits, tiles
 
 from . import _products
 from ._interpreted import interpreted, needs_triton
@@ -33,7 +33,10 @@ def teach_bfloat16() -> None:
     dot = InterpreterBuilder.create_dot
 
     def of_floats(self: Any, a: Any, b: Any, *others: Any) -> Any:
-        assert a.dtype == b.dtype == tl.bfloat16
+        assert a.dtype == b.dtype
+        if a.dtype == tl.float32:
+            return dot(self, a, b, *others)
+        assert a.dtype == tl.bfloat16
         wide = ((x.data.astype(np.uint32) << 16).view(np.float32) for x in (a, b))
         return dot(self, *(TensorHandle(x, tl.float32) for x in wide), *others)
 
@@ -46,12 +49,15 @@ def differences(case: Case) -> list[str]:
     rows, r, keys, c, *others = map(torch.from_numpy, given)
     halves = [Halved(x.bfloat16(), factor, x.bfloat16()) for x, factor in ((rows, r), (keys, c))]
     small = SMALL._replace(group=case.group, programs=case.programs)
+    floats = [Halved(x * factor, None, x * factor) for x, factor in ((rows, r), (keys, c))]
     found = []
-    for chosen in (NARROW, WIDE) if case.large else (small,):
-        _kernel_products.tiles = lambda rows, chosen=chosen: chosen
-        got = _products.by(_kernel_products, case, *halves, *others)
-        dtypes = {name: str(x.dtype).removeprefix("torch.") for name, x in got.items()}
-        found += _products.differences(case, {name: x.double().numpy() for name, x in got.items()}, dtypes, lost)
+    for sides, large in ((halves, (NARROW, WIDE)), (floats, (OF_FLOATS,))):
+        for chosen in large if case.large else (small,):
+            _kernel_products.tiles = lambda rows, chosen=chosen: chosen
+            got = _products.by(_kernel_products, case, *sides, *others)
+            dtypes = {name: str(x.dtype).removeprefix("torch.") for name, x in got.items()}
+            values, of_rows = {name: x.double().numpy() for name, x in got.items()}, str(sides[0].rows.dtype)
+            found += _products.differences(case, values, dtypes, lost, of_rows.removeprefix("torch."))
     return found
 
 
@@ -88,6 +94,22 @@ def test_only_what_can_be_copied_in_blocks_fits() -> None:
         rows, keys = halved(3, depth), halved(24, depth)
         assert fits(rows, keys, tiles(rows).columns)
         assert not fits(rows, keys, tiles(rows).columns - 1)
+
+
+def test_floats_fit_where_they_may_be_multiplied_as_tf32() -> None:
+    x = torch.zeros(24, 20)
+    rows, odd = Halved(x, None, x), Halved(x[:23], None, x[:23])
+    try:
+        for precision, allowed in (("highest", False), ("high", True)):
+            torch.set_float32_matmul_precision(precision)
+            assert fits(rows, rows) == allowed
+        assert not fits(rows, odd)
+        torch.backends.cuda.matmul.fp32_precision = "tf32"  # from here on the older setting cannot be read
+        assert fits(rows, rows)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert not fits(Halved(x.double(), None, x.double()), Halved(x.double(), None, x.double()))
+    assert not fits(rows, rows)
 
 
 if __name__ == "__main__":

@@ -195,8 +195,8 @@ class TorchArithmetic(Arithmetic):
         return super().rounded_product(x, row, half)
 
     def fused(self, rows: Halved, keys: Halved, period: int | None = None) -> Fused | None:
-        factor = rows.factor
-        if not self._has_kernels(factor, factor.dtype) or not _kernel_products.available(factor.device):
+        x = rows.rows
+        if not self._has_kernels(x, torch.float32) or not _kernel_products.available(x.device):
             return None
         return _kernel_products if _kernel_products.fits(rows, keys, period) else None
 

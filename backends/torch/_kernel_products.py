@@ -1,10 +1,12 @@
-"""The product of halves and the exponential of what it gives, in one kernel on GPUs: no logit is ever stored.
+"""The product of rows and the exponential of what it gives, in one kernel on GPUs: no logit is ever stored.
 
     z_ij = (sum_d rows_id keys_jd) * row_factor_i * column_factor_j, summed in float32, |z_ij| <= 40
 
 A row's own entries are (i, first_row + i) and those a multiple of a period before and after: its positive, or in
 NT-Xent the row itself and its sample's in the other views. The sums leave them out; they are sums of float32. A NaN,
 be it in an own entry, makes its row's sum NaN.
+
+Rows are bfloat16; or float32, without factors, where a GPU may multiply that as TF32.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from infonce.halves import Halved
 
 from ._kernel import closed_form
 
-ALIGNED = 8  # entries of bfloat16: the copies between the memories take 16 bytes at least
+ALIGNED = 16  # bytes: the copies between the memories take no less
 ONCE = 1 << 29  # a period that no block is as wide as
 
 
@@ -39,9 +41,12 @@ WIDE = Tiles(rows=128, columns=256, depth=64, group=32, warps=8, stages=4, progr
 # Of short rows the exponentials take as long as the products: of two programs one multiplies meanwhile.
 NARROW = Tiles(rows=128, columns=128, depth=64, group=32, warps=4, stages=3, programs=2)
 SHALLOW = 256  # features: measured on an H100
+OF_FLOATS = WIDE._replace(depth=32)  # as many bytes
 
 
 def tiles(rows: Halved) -> Tiles:
+    if rows.rows.dtype == torch.float32:
+        return OF_FLOATS
     return NARROW if rows.rows.shape[1] <= SHALLOW else WIDE
 
 
@@ -51,21 +56,30 @@ def available(device: torch.device) -> bool:
     return torch.cuda.get_device_capability(device)[0] == 9
 
 
-def fits(rows: Halved, keys: Halved, period: int | None = None) -> bool:
-    """Whether the kernel takes them: D and M are multiples of 8, rows contiguous and aligned to 16 bytes.
+def tf32() -> bool:
+    """Whether float32 may be multiplied so."""
+    settings = torch.backends.cuda.matmul
+    # From torch 2.9 on; then the older setting may not be read after this was made.
+    return bool(settings.fp32_precision == "tf32" if hasattr(settings, "fp32_precision") else settings.allow_tf32)
 
-    And whether in a tile a row has one own entry at most.
+
+def fits(rows: Halved, keys: Halved, period: int | None = None) -> bool:
+    """Whether the kernel takes them: contiguous, each row of D or of M entries aligned to 16 bytes.
+
+    And whether it multiplies their dtype, and in a tile a row has one own entry at most.
     """
-    aligned = (x.rows.is_contiguous() and x.rows.data_ptr() % (2 * ALIGNED) == 0 for x in (rows, keys))
-    sizes = rows.rows.shape[1] % ALIGNED == 0 and keys.rows.shape[0] % ALIGNED == 0
-    return sizes and (period is None or period >= tiles(rows).columns) and all(aligned)
+    x, (M, D) = rows.rows, keys.rows.shape
+    dtype = x.dtype == torch.bfloat16 or (x.dtype == torch.float32 and tf32())
+    aligned = (y.rows.is_contiguous() and y.rows.data_ptr() % ALIGNED == 0 for y in (rows, keys))
+    sizes = (D * x.itemsize) % ALIGNED == (M * x.itemsize) % ALIGNED == 0
+    return dtype and sizes and (period is None or period >= tiles(rows).columns) and all(aligned)
 
 
 def exponentials(rows: Halved, keys: Halved, first_row: int) -> tuple[Tensor, Tensor, Tensor]:
     """`Fused.exponentials`."""
     B, M = rows.rows.shape[0], keys.rows.shape[0]
-    p, positive = rows.rows.new_empty((B, M)), rows.factor.new_empty((B, 1))
-    parts = rows.factor.new_empty((-(-M // tiles(rows).columns), B))
+    p, positive = rows.rows.new_empty((B, M)), _empty(rows, B, 1)
+    parts = _empty(rows, -(-M // tiles(rows).columns), B)
     _launch(rows, keys, first_row, ONCE, out=p, row_parts=parts, own_logits=positive)
     return p, *closed_form(parts, None, positive, p, first_row)
 
@@ -75,10 +89,9 @@ def totals(
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """`Fused.totals`."""
     B, M, t = rows.rows.shape[0], keys.rows.shape[0], tiles(rows)
-    like = rows.factor
-    own = like.new_empty((B, 1)) if period is None else None
-    parts = like.new_empty((-(-M // t.columns), B))
-    column_parts = like.new_empty((-(-B // t.rows), M)) if columns else None
+    own = _empty(rows, B, 1) if period is None else None
+    parts = _empty(rows, -(-M // t.columns), B)
+    column_parts = _empty(rows, -(-B // t.rows), M) if columns else None
     _launch(rows, keys, first_row, period or ONCE, row_parts=parts, column_parts=column_parts, own_logits=own)
     return parts.sum(0).unsqueeze(1), None if column_parts is None else column_parts.sum(0, keepdim=True), own
 
@@ -100,12 +113,18 @@ def weighted(
     return p
 
 
+def _empty(like: Halved, *shape: int) -> Tensor:
+    return torch.empty(shape, dtype=torch.float32, device=like.rows.device)
+
+
 def _launch(rows: Halved, keys: Halved, first_row: int, period: int, out: Tensor | None = None, **named: Any) -> None:
     """The kernel, with what is `named` of its arguments; the others are None."""
     (B, D), M, t = rows.rows.shape, keys.rows.shape[0], tiles(rows)
     assert keys.rows.shape[1] == D
     assert 0 <= first_row <= M - B < ONCE
-    assert all(x.rows.dtype == torch.bfloat16 for x in (rows, keys))
+    assert rows.rows.dtype == keys.rows.dtype
+    whole = rows.rows.dtype == torch.float32
+    assert all((x.factor is None) == whole for x in (rows, keys))
     vectors = {"row_factor": rows.factor, "column_factor": keys.factor, **named}
     assert all(x is None or x.dtype == torch.float32 for x in vectors.values())
     from triton.tools.tensor_descriptor import TensorDescriptor  # Triton need not be installed
@@ -116,7 +135,8 @@ def _launch(rows: Halved, keys: Halved, first_row: int, period: int, out: Tensor
     given = dict.fromkeys(("row_weight", "column_weight", "row_parts", "column_parts", "own_logits"))
     count = -(-B // t.rows) * -(-M // t.columns)
     programs = min(count, t.programs * _multiprocessors(rows.rows.device))
-    across = [t.rows, t.depth], [t.columns, t.depth], [t.rows, t.columns // 2]
+    pieces = rows.rows.itemsize
+    across = [t.rows, t.depth], [t.columns, t.depth], [t.rows, t.columns // pieces]
     left, right, to = (
         None if x is None else TensorDescriptor.from_tensor(x, block)
         for x, block in zip((rows.rows, keys.rows, out), across, strict=True)
@@ -138,6 +158,7 @@ def _launch(rows: Halved, keys: Halved, first_row: int, period: int, out: Tensor
             COLUMNS=t.columns,
             DEPTH=t.depth,
             GROUP=t.group,
+            PIECES=pieces,
             num_warps=t.warps,
             num_stages=t.stages,
         )

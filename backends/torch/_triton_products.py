@@ -11,11 +11,11 @@ LOG2E = tl.constexpr(1.4426950408889634)
 # M and D stay specialised: only where they are known to be multiples of 16 do accesses become vectors.
 @triton.jit(do_not_specialize=["B", "first_row", "period", "programs"])  # type: ignore[untyped-decorator]
 def exp_products(
-    rows: tl.tensor,  # descriptor: (B, D) bfloat16, in blocks of ROWS by DEPTH
-    keys: tl.tensor,  # descriptor: (M, D) bfloat16, in blocks of COLUMNS by DEPTH
-    out: tl.tensor,  # descriptor: (B, M) bfloat16, in blocks of ROWS by COLUMNS // 2; None: only sums are wanted
-    row_factor: tl.tensor,  # (B,) float32
-    column_factor: tl.tensor,  # (M,) float32
+    rows: tl.tensor,  # descriptor: (B, D) bfloat16 or float32, in blocks of ROWS by DEPTH
+    keys: tl.tensor,  # descriptor: (M, D) of the same, in blocks of COLUMNS by DEPTH
+    out: tl.tensor,  # descriptor: (B, M) of the same, in blocks of ROWS by COLUMNS // PIECES; None: sums alone
+    row_factor: tl.tensor,  # (B,) float32; None: 1
+    column_factor: tl.tensor,  # (M,) float32, or None with the one before
     row_weight: tl.tensor,  # (B,) float32; None: `out` is not weighted
     column_weight: tl.tensor,  # (M,) float32, or None with the one before
     row_parts: tl.tensor,  # (tiles across, B) float32: each tile's share of the sums over the columns; None: not wanted
@@ -32,6 +32,7 @@ def exp_products(
     COLUMNS: tl.constexpr,
     DEPTH: tl.constexpr,
     GROUP: tl.constexpr,
+    PIECES: tl.constexpr,  # 2 or 4
 ) -> None:
     """All tiles of ROWS by COLUMNS, `programs` apart, 0 at own entries: see `_kernel_products`.
 
@@ -47,12 +48,15 @@ def exp_products(
         top, left = down * ROWS, across * COLUMNS
         z = tl.zeros([ROWS, COLUMNS], tl.float32)
         for depth in range(0, D, DEPTH):  # beyond the edges descriptors give 0
-            z = tl.dot(rows.load([top, depth]), keys.load([left, depth]).T, z)
+            z = tl.dot(rows.load([top, depth]), keys.load([left, depth]).T, z, input_precision="tf32")
 
         row, column = top + tl.arange(0, ROWS), left + tl.arange(0, COLUMNS)
         inside, within = row < B, column < M
-        z = z * (tl.load(row_factor + row, mask=inside, other=0.0) * LOG2E)[:, None]
-        z = z * tl.load(column_factor + column, mask=within, other=0.0)[None, :]
+        if row_factor is None:
+            z = z * LOG2E
+        else:
+            z = z * (tl.load(row_factor + row, mask=inside, other=0.0) * LOG2E)[:, None]
+            z = z * tl.load(column_factor + column, mask=within, other=0.0)[None, :]
         # Of each row the first own entry from `left` on; the first multiple of the period is beyond all that is added.
         beyond = tl.cdiv(first_row + B + ROWS, period) * period
         own = first_row + row
@@ -76,7 +80,26 @@ def exp_products(
             if row_weight is not None:
                 weight = tl.load(row_weight + row, mask=inside, other=0.0)
                 e = e * (weight[:, None] + tl.load(column_weight + column, mask=within, other=0.0)[None, :])
-            # By halves: what waits for being written then leaves room for a stage more.
-            near, far = e.to(tl.bfloat16).reshape(ROWS, 2, COLUMNS // 2).permute(0, 2, 1).split()
-            out.store([top, left], near)
-            out.store([top, left + COLUMNS // 2], far)
+            # In pieces: what waits for being written then leaves room for a stage more.
+            e = e.to(out.dtype)
+            if PIECES == 2:
+                store_halves(out, top, left, e, ROWS, COLUMNS)
+            else:
+                near, far = halved(e, ROWS, COLUMNS)
+                store_halves(out, top, left, near, ROWS, COLUMNS // 2)
+                store_halves(out, top, left + COLUMNS // 2, far, ROWS, COLUMNS // 2)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def store_halves(
+    out: tl.tensor, top: tl.tensor, left: tl.tensor, x: tl.tensor, ROWS: tl.constexpr, COLUMNS: tl.constexpr
+) -> None:
+    near, far = halved(x, ROWS, COLUMNS)
+    out.store([top, left], near)
+    out.store([top, left + COLUMNS // 2], far)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def halved(x: tl.tensor, ROWS: tl.constexpr, COLUMNS: tl.constexpr) -> tl.tuple:
+    """The columns of the first and of the second half."""
+    return x.reshape(ROWS, 2, COLUMNS // 2).permute(0, 2, 1).split()
