@@ -6,9 +6,9 @@ from typing import Any, NamedTuple, Protocol
 
 
 class Halved(NamedTuple):
-    """Rows as bfloat16 multiplies them; all others as they are."""
+    """Rows as bfloat16 multiplies them; others as they are, or rounded as a device would round them."""
 
-    rows: Any  # (N, D): without rounding
+    rows: Any  # (N, D): of bfloat16 without rounding
     factor: Any  # (N, 1), float32: times this they are what `frame.sphere` makes of them; None: they are that
     rounded: Any  # (N, D): that
 
