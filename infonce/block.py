@@ -40,7 +40,7 @@ class Sides(NamedTuple):
     negative_ids: Any = None  # (1, M) or (N, K)
     mask: Any = None  # (1 or N, 1 or columns), True: counts
     bias: Any = None  # (1 or N, columns)
-    # Where halves are multiplied as such:
+    # Where halves are multiplied as such, or passes are fused:
     halves: Halved | None = None  # of the queries
     half_batch: Halved | None = None
     half_shared: Halved | None = None
@@ -61,7 +61,7 @@ class Sides(NamedTuple):
 
     @property
     def both_halves(self) -> tuple[Halved, Halved]:
-        """Of the queries and of the batch's keys, where those are halves."""
+        """Of the queries and of the batch's keys, where there are such."""
         assert self.halves is not None
         assert self.half_batch is not None
         return self.halves, self.half_batch

@@ -120,10 +120,13 @@ def sides_of(b: Arithmetic, options: Options, inputs: Inputs) -> tuple[Sides, di
         bias=bias,
         far=far_apart(b, options, inputs),
     )
-    half, fused = b.half_products(*(getattr(inputs, name) for name in names)), None
+    half = b.half_products(*(getattr(inputs, name) for name in names))
     made = {name: b.halved(getattr(inputs, name), *units[name], half, options.normalize) for name in names}
+    fused = None
     if options.symmetric and not options.measure and sides.bounded and sides.plain:
         fused = b.fused(made["query"], made["positive_key"])
+    if fused is not None:
+        made = {name: fused.prepared(rows) for name, rows in made.items()}
     if half is not None or fused is not None:
         of_negatives = made.get("negative_keys")
         sides = sides._replace(

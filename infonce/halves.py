@@ -6,11 +6,11 @@ from typing import Any, NamedTuple, Protocol
 
 
 class Halved(NamedTuple):
-    """Rows as bfloat16 multiplies them; others as they are, or rounded as a device would round them."""
+    """Rows as bfloat16 multiplies them, without rounding; or, without factor, others as they are multiplied."""
 
-    rows: Any  # (N, D): of bfloat16 without rounding
-    factor: Any  # (N, 1), float32: times this they are what `frame.sphere` makes of them; None: they are that
-    rounded: Any  # (N, D): that
+    rows: Any  # (N, D)
+    factor: Any  # (N, 1), float32: times this they are what `frame.sphere` makes of them; None: 1
+    rounded: Any  # (N, D): that, rounded to bfloat16; without factor as it is
 
 
 class Fused(Protocol):
@@ -18,6 +18,10 @@ class Fused(Protocol):
 
     A row's own entries, no candidates, are (i, first_row + i) and, with a period, its multiples before and after.
     """
+
+    def prepared(self, rows: Halved) -> Halved:
+        """The rows as the passes take them."""
+        ...
 
     def exponentials(self, rows: Halved, keys: Halved, first_row: Any) -> tuple[Any, Any, Any]:
         """(p, loss, slope) of `Arithmetic.against_others`, where |z| is bounded."""

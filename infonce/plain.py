@@ -48,6 +48,7 @@ def solve(
     half = b.half_products(inputs.query, inputs.positive_key)
     right = b.halved(inputs.positive_key, key, key_back, half, options.normalize)
     fused = b.fused(right, right) if within else None
+    right = right if fused is None else fused.prepared(right)
     later = bool(wanted) and options.reduction == "none" and cotangent is None
     block_size = rows_per_block(b, options, n, n, kept=later, fused=fused is not None and half is not None)
     assert n is not None  # see `applies`
@@ -76,7 +77,8 @@ def solve(
         raw, own, *of_rows = rows
         over, w = (x if y is None else y for x, y in zip((t, weight), of_rows, strict=True))
         q, back = sphere(b, raw, dtype, options.normalize, over)
-        halves = b.halved(raw, q, back, half, options.normalize), right
+        left = b.halved(raw, q, back, half, options.normalize)
+        halves = left if fused is None else fused.prepared(left), right
         loss, p, slope = (None, *(kept[name] for name in KEPT)) if kept else visited(q, own, first_row, halves)
         if not wanted:
             return (loss, p, slope) if keep else (loss, None, None), ()

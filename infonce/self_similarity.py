@@ -159,6 +159,7 @@ def solve(
     z = Rows(a, cyclic, options.views, half, within, halves, halves_cyclic, far)
     p = positives(b, z)
     if fused is not None:
+        made = fused.prepared(made)
         lse, pull = in_passes(b, z, fused, made, rows_per_block(b, options, rows, rows, fused=halves is not None))
     elif at_once:
         lse, pull = whole(b, z)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any
 
@@ -10,14 +11,17 @@ import pytest
 import torch
 from torch.nn.functional import softplus
 
-from infonce import info_nce
+from infonce import info_nce, nt_xent
 from infonce.backend import Arithmetic
+from infonce.blocks import Blocks
 from infonce.conformance.cases import all_cases
 from infonce.conformance.variants._subject import BoundSubject
 from infonce.halves import Halved
 from infonce.jax import _arithmetic as jax_arithmetic
 from infonce.jax import _kernel_products as jax_products
 from infonce.jax._kernel_products import Asked
+from infonce.torch import _kernel_products as torch_products
+from infonce.torch import _small
 from infonce.torch._arithmetic import TorchArithmetic
 
 CASES = {
@@ -61,6 +65,9 @@ class Passes:
         ahead = torch.arange(z.shape[1]) - first_row - torch.arange(z.shape[0])[:, None]
         return z, ahead == 0 if period is None else ahead % period == 0
 
+    def prepared(self, rows: Halved) -> Halved:
+        return rows
+
     def exponentials(self, rows: Halved, keys: Halved, first_row: int) -> tuple[Any, Any, Any]:
         self.made.add("exponentials")
         z, own = self.logits(rows, keys, first_row, None)
@@ -95,6 +102,58 @@ def test_exponentials_in_one_pass_pass_the_suite(monkeypatch: pytest.MonkeyPatch
     judge(monkeypatch, variant, dtype)
     with_gradient = {"exponentials", "weighted", "weighted of samples"} if variant == "torch" else set()
     assert passes.made == {"totals", "totals of columns", "totals of samples", *with_gradient}
+
+
+class OfTF32(Passes):
+    """Of float32, rounded as the kernel rounds it."""
+
+    prepared = staticmethod(torch_products.prepared)  # type: ignore[assignment]
+
+    def logits(self, rows: Halved, keys: Halved, first_row: int, period: int | None) -> tuple[Any, Any]:
+        for x in (rows.rows, keys.rows):
+            assert x.dtype == torch.float32
+            assert not (x.view(torch.int32) & 0x1FFF).any()
+        return super().logits(rows, keys, first_row, period)
+
+
+TF32 = {
+    "info_nce": ({}, {"exponentials"}),
+    "none": ({"reduction": "none"}, {"totals", "exponentials"}),
+    "symmetric": ({"symmetric": True}, {"totals of columns", "weighted"}),
+    "nt_xent": ({}, {"totals of samples", "weighted of samples"}),
+}
+
+
+@pytest.mark.parametrize("dtypes", [("float32", "float32"), ("bfloat16", "float32"), ("float32", "bfloat16")], ids=str)
+@pytest.mark.parametrize("name", TF32)
+def test_passes_of_tf32_take_rounded_rows_in_blocks(
+    monkeypatch: pytest.MonkeyPatch, name: str, dtypes: tuple[str, str]
+) -> None:
+    options, made = TF32[name]
+    loss = nt_xent if name == "nt_xent" else functools.partial(info_nce, **options)
+    generator = torch.Generator().manual_seed(0)
+    query, noise = torch.randn(2, 300, 8, generator=generator)
+    inputs = [
+        x.to(getattr(torch, dtype)).requires_grad_() for x, dtype in zip((query, query + noise), dtypes, strict=True)
+    ]
+    blocks, loop = set(), TorchArithmetic.loop
+
+    def remembered(self: Any, body: Any, start: Any, rows: Any, block: int) -> Any:
+        blocks.add(block)
+        return loop(self, body, start, rows, block)
+
+    want = torch.autograd.grad(loss(*(x.double() for x in inputs)).square().sum(), inputs)
+    passes = OfTF32()
+    monkeypatch.setattr(TorchArithmetic, "fused", lambda *_: passes)
+    monkeypatch.setattr(TorchArithmetic, "loop", remembered)
+    monkeypatch.setattr(_small, "applies", lambda *_: False)  # a CPU's own
+    monkeypatch.setattr(TorchArithmetic, "blocks", lambda _: Blocks(whole=1000, kept=1000, entries=1 << 20, rows=100))
+    got = torch.autograd.grad(loss(*inputs).square().sum(), inputs)
+    assert passes.made == made
+    assert blocks == {100}  # twice as many would be of halves
+    for x, y in zip(got, want, strict=True):
+        assert x.dtype == y.dtype
+        assert (x - y).norm() <= 4e-3 * y.norm()
 
 
 def test_exponentials_in_one_pass_of_jax_pass_the_suite(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,5 +195,5 @@ def judge(monkeypatch: pytest.MonkeyPatch, variant: str, dtype: str = "bfloat16"
         outcomes = {case.name: case.judge(subject) for case in judged}
     finally:
         jax.clear_caches()
-    assert chosen or (framework == "torch" and dtype == "float32")  # where nothing is
+    assert bool(chosen) == (framework == "jax" or dtype == "bfloat16")
     assert {name: outcome.messages for name, outcome in outcomes.items() if not outcome.passed} == {}

@@ -15,7 +15,7 @@ import torch
 
 from infonce.halves import Halved
 from infonce.torch import _kernel_products
-from infonce.torch._kernel_products import NARROW, OF_FLOATS, SHALLOW, WIDE, Tiles, exponentials, fits, tiles
+from infonce.torch._kernel_products import NARROW, OF_FLOATS, SHALLOW, WIDE, Tiles, exponentials, fits, prepared, tiles
 
 from . import _products
 from ._interpreted import interpreted, needs_triton
@@ -97,19 +97,43 @@ def test_only_what_can_be_copied_in_blocks_fits() -> None:
 
 
 def test_floats_fit_where_they_may_be_multiplied_as_tf32() -> None:
-    x = torch.zeros(24, 20)
-    rows, odd = Halved(x, None, x), Halved(x[:23], None, x[:23])
+    settings = torch.backends.cuda.matmul
+    assert not fits(floats(8196), floats(8196))
     try:
-        for precision, allowed in (("highest", False), ("high", True)):
-            torch.set_float32_matmul_precision(precision)
-            assert fits(rows, rows) == allowed
-        assert not fits(rows, odd)
-        torch.backends.cuda.matmul.fp32_precision = "tf32"  # from here on the older setting cannot be read
-        assert fits(rows, rows)
+        torch.set_float32_matmul_precision("high")
+        assert fits(floats(8196), floats(8196))
+        assert not fits(floats(8192), floats(8192))  # in a single block the library's product is launched faster
+        assert not fits(floats(8197), floats(8197))
+        assert not fits(floats(8196, torch.float64), floats(8196, torch.float64))
+        if hasattr(settings, "fp32_precision"):  # from torch 2.9 on
+            settings.fp32_precision = "tf32"  # from here on the older setting cannot be read
+            assert fits(floats(8196), floats(8196))
     finally:
         torch.set_float32_matmul_precision("highest")
-    assert not fits(Halved(x.double(), None, x.double()), Halved(x.double(), None, x.double()))
-    assert not fits(rows, rows)
+        if hasattr(settings, "fp32_precision"):
+            settings.fp32_precision = "none"
+    assert not fits(floats(8196), floats(8196))
+
+
+def floats(rows: int, dtype: torch.dtype = torch.float32) -> Halved:
+    x = torch.zeros(rows, 4, dtype=dtype)
+    return Halved(x, None, x)
+
+
+def test_floats_are_rounded_to_the_nearest() -> None:
+    x = torch.tensor([1 + k * 2.0**-12 for k in range(9)] + [0.0, 1e-30, 40.0, torch.nan])
+    x = torch.stack([x, -x])
+    found = prepared(Halved(x, None, x))
+    assert found.factor is None
+    assert found.rounded is x
+    want = torch.tensor([1.0, 1, 1, 1 + 2**-10, 1 + 2**-10, 1 + 2**-10, 1 + 2**-9, 1 + 2**-9, 1 + 2**-9])
+    assert found.rows[0, :9].equal(want)
+    assert found.rows[0].isnan().tolist() == [False] * 12 + [True]
+    assert not (found.rows[0, :-1].view(torch.int32) & 0x1FFF).any()
+    assert ((found.rows - x)[0, :-1].abs() <= x[0, :-1] * 2**-11).all()
+    assert found.rows[1, :-1].equal(-found.rows[0, :-1])
+    of_halves = halved(3, 16)
+    assert prepared(of_halves) is of_halves
 
 
 if __name__ == "__main__":

@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 import torch
 
-from infonce.halves import Halved
-from infonce.torch._arithmetic import OnGPU, TorchArithmetic
 from infonce.torch._kernel_rows import ENTRIES, NARROWEST, through_unit_rows, unit_rows
 
 from ._interpreted import interpreted, needs_triton
@@ -32,7 +30,6 @@ class Case(NamedTuple):
     dtype: str = "float32"
     lost: float | None = None  # an entry of row 1, and of the gradient of the row before the last
     transposed: bool = False  # the gradient
-    tf32: bool = False
 
 
 CASES = {
@@ -55,10 +52,6 @@ CASES = {
     "bfloat16": Case(5, 100, dtype="bfloat16"),  # the interpreter holds no subnormal ones
     "bfloat16-wide": Case(5, ENTRIES + 100, dtype="bfloat16"),
     "float16": Case(1, 100, dtype="float16"),
-    "tf32": Case(9, 100, tf32=True),
-    "tf32-wide": Case(8, ENTRIES + 100, tf32=True),
-    "tf32-of-float16": Case(1, 100, dtype="float16", tf32=True),
-    "tf32-nan": Case(9, 100, lost=math.nan, tf32=True),
     "transposed": Case(9, 40, transposed=True),
     "nan": Case(9, 100, lost=math.nan),
     "nan-wide": Case(8, ENTRIES + 100, lost=math.nan),
@@ -104,7 +97,7 @@ def differences(case: Case) -> list[str]:
         x[1, -1] = g[-2, 0] = case.lost
         lost[0, 1] = lost[1, [1, -2]] = True
     with np.errstate(invalid="ignore"):  # inf / inf
-        unit, (length, scale), halves = unit_rows(x, case.over, case.tf32)
+        unit, (length, scale), halves = unit_rows(x, case.over)
         got = unit, length, scale, through_unit_rows(g, unit, length, scale, case.over)
     allowed = 1e-6 * np.abs(want[0]), 1e-6 * want[1], 0 * want[2], 2e-6 * slope + 1e-45
     for name, y, exact, least in zip(("unit", "length", "scale", "gradient"), got, want, allowed, strict=True):
@@ -117,16 +110,7 @@ def differences(case: Case) -> list[str]:
         if name in ("unit", "gradient") and not np.isnan(values[away]).any(axis=1).all():
             found.append(f"{name} = {values[away]}, but should have NaN in each row")
     if halves is None:
-        return found if case.dtype != "bfloat16" and not case.tf32 else [*found, "there are no halves"]
-    if case.tf32:
-        near, kept = halves.rows, ~lost[0]
-        if near.dtype != torch.float32 or halves.factor is not None or halves.rounded is not unit:
-            found.append("they are not of TF32")
-        if (near[kept].view(torch.int32) & 0x1FFF).any() or not near[~kept].isnan().any(dim=1).all():
-            found.append(f"{near} is not TF32")
-        if not ((near - unit)[kept].abs() <= unit[kept].abs() * 2**-11).all():
-            found.append(f"{near} is not {unit}, rounded to the nearest")
-        return found
+        return found if case.dtype != "bfloat16" else [*found, "there are no halves"]
     # The interpreter cuts bfloat16 off, where a GPU rounds to the nearest.
     wanted = x.double().numpy() * want[2], 1 / (want[1] * case.over), want[0]
     for name, y, exact, least in zip(halves._fields, halves, wanted, (0, 1e-6, 2**-7), strict=True):
@@ -146,22 +130,6 @@ def wrong() -> dict[str, list[str]]:
 @pytest.mark.parametrize("name", CASES)
 def test_row_kernels_are_the_formulas(name: str, wrong: dict[str, list[str]]) -> None:
     assert wrong[name] == []
-
-
-def test_halves_are_those_of_the_dtype_that_is_multiplied() -> None:
-    """A bfloat16 query against float32 keys: all is multiplied in float32."""
-    b, x = TorchArithmetic(in_place=True), torch.ones(2, 8)
-    ones = torch.ones(2, 1)
-    of_bfloat16, of_tf32 = Halved(x.bfloat16(), ones, x.bfloat16()), Halved(x.clone(), None, x)
-    for halves, half, kept in (
-        (of_bfloat16, torch.bfloat16, True),
-        (of_bfloat16, None, False),
-        (of_tf32, None, True),
-        (None, None, False),
-    ):
-        found = b.halved(x, x, OnGPU((ones, ones), None, halves), half, True)
-        assert (found is halves) == kept
-        assert kept or (found.rows is x and found.factor is None and found.rounded is x)
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ class JAXArithmetic(Arithmetic):
         return jnp.bfloat16 if on_gpu() and all(x.dtype == jnp.bfloat16 for x in arrays) else None
 
     def fused(self, rows: Halved, keys: Halved, period: int | None = None) -> Fused | None:
-        if not on_gpu() or not of_one_device():
+        if rows.rows.dtype != jnp.bfloat16 or not on_gpu() or not of_one_device():
             return None
         from . import _kernel_products  # it takes a while to import Pallas
 

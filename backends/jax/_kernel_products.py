@@ -44,9 +44,14 @@ def available() -> bool:
 
 
 def fits(rows: Halved, keys: Halved, period: int | None = None) -> bool:
-    """Whether the kernel takes them: halves, D a multiple of its depth, in a tile one own entry of a row at most."""
-    taken = rows.rows.dtype == jnp.bfloat16 and rows.rows.shape[1] % TILES.depth == 0 and rows.rows.shape[0] > 0
-    return taken and (period is None or period >= TILES.columns)
+    """Whether the kernel takes them: D is a multiple of its depth, and in a tile a row has one own entry at most."""
+    sizes = rows.rows.shape[1] % TILES.depth == 0 and rows.rows.shape[0] > 0
+    return sizes and (period is None or period >= TILES.columns)
+
+
+def prepared(rows: Halved) -> Halved:
+    """`Fused.prepared`."""
+    return rows
 
 
 def exponentials(rows: Halved, keys: Halved, first_row: Any) -> tuple[Array, Array, Array]:

@@ -185,7 +185,7 @@ class TorchArithmetic(Arithmetic):
         return torch.bfloat16 if cuda and SUMS_IN_FLOAT32 else None
 
     def halved(self, x: Tensor, unit: Tensor, back: Any, half: Any, normalize: bool) -> Halved:
-        if isinstance(back, OnGPU) and back.halves is not None and (back.halves.factor is None) == (half is None):
+        if half is not None and isinstance(back, OnGPU) and back.halves is not None:
             return back.halves
         return super().halved(x, unit, back, half, normalize)
 
@@ -238,8 +238,7 @@ class TorchArithmetic(Arithmetic):
     def unit_rows(self, x: Tensor, dtype: Any, over: Any = None) -> tuple[Tensor, Any]:
         if x.numel() > 0 and (over is None or isinstance(over, float)) and self._has_kernels(x, dtype):
             flat = x.reshape(-1, x.shape[-1]).contiguous()
-            tf32 = _kernel_products.available(x.device) and _kernel_products.tf32()
-            made, scales, halves = _kernel_rows.unit_rows(flat, 1.0 if over is None else over, tf32)
+            made, scales, halves = _kernel_rows.unit_rows(flat, 1.0 if over is None else over)
             return made.view(x.shape), OnGPU(scales, over, halves)
         # On the CPU a look at the norms waits for nothing: unless one is extreme, its squares were in range.
         if not self.in_place or x.device.type != "cpu" or x.numel() == 0:

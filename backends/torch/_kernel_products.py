@@ -12,11 +12,13 @@ Rows are bfloat16; or float32, without factors, where a GPU may multiply that as
 from __future__ import annotations
 
 import functools
+import importlib.util
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from infonce.blocks import ON_GPU
 from infonce.halves import Halved
 
 from ._kernel import closed_form
@@ -52,8 +54,10 @@ def tiles(rows: Halved) -> Tiles:
 
 @functools.cache
 def available(device: torch.device) -> bool:
-    """Whether the tiles are for this device: they fill the memory of a Hopper multiprocessor."""
-    return torch.cuda.get_device_capability(device)[0] == 9
+    """Whether the tiles are for this device, whose multiprocessors they fill, a Hopper's; and Triton knows them."""
+    if torch.cuda.get_device_capability(device)[0] != 9:
+        return False
+    return importlib.util.find_spec("triton.tools.tensor_descriptor") is not None  # from Triton 3.4 on
 
 
 def tf32() -> bool:
@@ -66,13 +70,25 @@ def tf32() -> bool:
 def fits(rows: Halved, keys: Halved, period: int | None = None) -> bool:
     """Whether the kernel takes them: contiguous, each row of D or of M entries aligned to 16 bytes.
 
-    And whether it multiplies their dtype, and in a tile a row has one own entry at most.
+    And whether it multiplies their dtype, and in a tile a row has one own entry at most. A single block of float32 is
+    sooner made by the library's product: it is launched faster.
     """
     x, (M, D) = rows.rows, keys.rows.shape
-    dtype = x.dtype == torch.bfloat16 or (x.dtype == torch.float32 and tf32())
+    dtype = x.dtype == torch.bfloat16 or (x.dtype == torch.float32 and tf32() and len(x) * M > ON_GPU.whole)
     aligned = (y.rows.is_contiguous() and y.rows.data_ptr() % ALIGNED == 0 for y in (rows, keys))
     sizes = (D * x.itemsize) % ALIGNED == (M * x.itemsize) % ALIGNED == 0
     return dtype and sizes and (period is None or period >= tiles(rows).columns) and all(aligned)
+
+
+def prepared(rows: Halved) -> Halved:
+    """`Fused.prepared`: float32, rounded to the nearest number of 11 binary digits (Veltkamp).
+
+    Tensor cores cut the others off, which would make every logit smaller.
+    """
+    if rows.factor is not None:
+        return rows
+    above = rows.rows * (2.0**13 + 1)
+    return rows._replace(rows=above.sub_(above - rows.rows))
 
 
 def exponentials(rows: Halved, keys: Halved, first_row: int) -> tuple[Tensor, Tensor, Tensor]:

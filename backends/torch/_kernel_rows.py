@@ -19,18 +19,16 @@ def tile(D: int) -> tuple[int, int]:
     return ENTRIES // columns, columns
 
 
-def unit_rows(x: Tensor, over: float, tf32: bool = False) -> tuple[Tensor, tuple[Tensor, Tensor], Halved | None]:
+def unit_rows(x: Tensor, over: float) -> tuple[Tensor, tuple[Tensor, Tensor], Halved | None]:
     """`infonce.rows.unit_rows` in float32, divided by `over`.
 
     Args:
         x: (N, D), contiguous, of any floating dtype up to float32.
         over: what unit rows are divided by.
-        tf32: whether they are wanted as TF32 multiplies them, too.
 
     Returns:
         x / |x| / over, (N, D); |x| times a power of two, inf for a zero row, (N, 1), and that power of two, (N, 1),
-        all of them float32; and of bfloat16, or as TF32, what `Arithmetic.halved` makes of the rows. NaN stays in its
-        row.
+        all of them float32; and of bfloat16 what `Arithmetic.halved` makes of the rows. NaN stays in its row.
     """
     N, D = x.shape
     assert x.is_contiguous()
@@ -39,13 +37,9 @@ def unit_rows(x: Tensor, over: float, tf32: bool = False) -> tuple[Tensor, tuple
     limit, power = EXTREME[4]
     unit = torch.empty_like(x, dtype=torch.float32)
     length, scale = (unit.new_empty((N, 1)) for _ in range(2))
-    exact = factor = rounded = halves = None
+    halves = None
     if x.dtype == torch.bfloat16:
-        exact, factor, rounded = torch.empty_like(x), unit.new_empty((N, 1)), torch.empty_like(x)
-        halves = Halved(exact, factor, rounded)
-    elif tf32:
-        exact = torch.empty_like(unit)
-        halves = Halved(exact, None, unit)
+        halves = Halved(torch.empty_like(x), unit.new_empty((N, 1)), torch.empty_like(x))
     rows, columns = tile(D)
     with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
         to_unit_rows[(-(-N // rows),)](
@@ -53,9 +47,7 @@ def unit_rows(x: Tensor, over: float, tf32: bool = False) -> tuple[Tensor, tuple
             unit,
             length,
             scale,
-            exact,
-            factor,
-            rounded,
+            *(halves or (None,) * 3),
             N,
             D,
             over,

@@ -13,9 +13,9 @@ def to_unit_rows(
     units: tl.tensor,  # (N, D) float32, contiguous
     lengths: tl.tensor,  # (N,) float32, as the next
     scales: tl.tensor,
-    exact: tl.tensor,  # (N, D) bfloat16, contiguous, or without the next two float32, rounded as TF32; None: not wanted
-    factors: tl.tensor,  # (N,) float32; None: not wanted
-    rounded: tl.tensor,  # (N, D) bfloat16, contiguous, or None with the one before
+    exact: tl.tensor,  # (N, D) bfloat16, contiguous, as the next but one; None, as those: not wanted
+    factors: tl.tensor,  # (N,) float32
+    rounded: tl.tensor,
     N: tl.tensor,
     D: tl.tensor,
     over: tl.tensor,
@@ -50,13 +50,9 @@ def to_unit_rows(
         scaled = tl.load(x + at + first, mask=mask, other=0.0).to(tl.float32) * scale[:, None]
         unit = tl.div_rn(tl.div_rn(scaled, length[:, None]), over)
         tl.store(units + at + first, unit, mask=mask)
-        if rounded is not None:
+        if exact is not None:
             tl.store(exact + at + first, scaled.to(tl.bfloat16), mask=mask)
             tl.store(rounded + at + first, unit.to(tl.bfloat16), mask=mask)
-        elif exact is not None:
-            # To the nearest: tensor cores cut the last 13 bits off, which would make all logits smaller.
-            near = (unit.to(tl.int32, bitcast=True) + 0x1000) & -0x2000
-            tl.store(exact + at + first, tl.where(unit == unit, near.to(tl.float32, bitcast=True), unit), mask=mask)
     if factors is not None:
         tl.store(factors + row, tl.div_rn(1.0, length * over), mask=inside)
     tl.store(lengths + row, length, mask=inside)
