@@ -28,6 +28,8 @@ class Device(Protocol):
 
     def to_numpy(self, x: Any) -> NDArray[np.float64]: ...
 
+    def ours(self, case: Case, dtype: str) -> Call: ...
+
     def calls(self, case: Case, dtype: str) -> dict[str, Call]:
         """Ours, the plain formula where it fits, and the products alone."""
         ...
@@ -55,6 +57,11 @@ class Torch:
 
     def to_numpy(self, x: Any) -> NDArray[np.float64]:
         return np.asarray(x.detach().double().cpu())
+
+    def ours(self, case: Case, dtype: str) -> Call:
+        c = self.contenders
+        call: Call = c.value_and_gradient(case, c.ours(case), self.inputs(case, dtype))
+        return call
 
     def calls(self, case: Case, dtype: str) -> dict[str, Call]:
         c, inputs = self.contenders, self.inputs(case, dtype)
@@ -94,6 +101,13 @@ class JAX:
 
     def to_numpy(self, x: Any) -> NDArray[np.float64]:
         return np.asarray(x, np.float64)
+
+    def ours(self, case: Case, dtype: str) -> Call:
+        c = self.contenders
+        jitted = c.Jitted(c.value_and_gradient(case, c.ours(case)), self.inputs(case, dtype))
+        jitted.compile()
+        call: Call = jitted
+        return call
 
     def calls(self, case: Case, dtype: str) -> dict[str, Call]:
         c, inputs = self.contenders, self.inputs(case, dtype)

@@ -25,12 +25,15 @@ from _cases import Case
 from _command import show, without
 from _devices import JAX, Device, Torch
 from _measure import Timing, compare
-from contenders.numpy import plain
+from contenders.numpy import PLAIN
 
 DEVICES: dict[str, Callable[[str], Device]] = {"torch": Torch, "jax": JAX}
 PRECISIONS = {"bfloat16": "bfloat16", "tf32": "float32", "float32": "float32"}  # and the dtype of the inputs
 TOLERANCE = {"bfloat16": 2e-2, "tf32": 3e-3, "float32": 2e-5}  # |x - reference| / |reference|
-CHECKED = Case.parse("one 1536 64")  # several blocks
+CHECKED = {  # of several blocks, and in the full form of more logits than the library's products make at once
+    "full": ["one 8448 64", "symmetric 8448 64", "nt_xent 4224 64"],
+    "quick": ["one 1536 64", "symmetric 1536 64", "nt_xent 768 64"],
+}
 CASES = {
     "full": [
         "one 8192 256", "one 8192 512", "one 8192 1024",
@@ -63,16 +66,18 @@ def main() -> int:
         return 1
     whole = options.device == "cuda" and not options.quick
     out = options.out or (_results.FOLDER if whole else _results.QUICK_FOLDER)
-    cases = [Case.parse(text) for text in options.case or CASES["quick" if options.quick else "full"]]
+    form = "quick" if options.quick else "full"
+    cases, checked = ([Case.parse(text) for text in texts] for texts in (options.case or CASES[form], CHECKED[form]))
     most = 0.3 if options.quick else float("inf")
     precisions, deadline = options.precision or list(PRECISIONS), time.monotonic() + 60 * options.minutes
-    return measure(options.framework, device, precisions, cases, deadline, most, out)
+    return measure(options.framework, device, precisions, checked, cases, deadline, most, out)
 
 
 def measure(
     framework: str,
     device: Device,
     precisions: list[str],
+    checked: list[Case],
     cases: list[Case],
     deadline: float,
     most: float,
@@ -83,7 +88,7 @@ def measure(
     for precision in precisions:
         dtype = PRECISIONS[precision]
         device.set_precision(precision)
-        if not right(framework, device, precision, dtype):
+        if not all(right(framework, device, case, precision, dtype) for case in checked):
             failed, left = True, [(p, case) for p, case in left if p != precision]
             continue
         per_entry = 0.0  # seconds of a round of all contenders, by N x M x D
@@ -100,14 +105,14 @@ def measure(
     return int(failed)
 
 
-def right(framework: str, device: Device, precision: str, dtype: str) -> bool:
+def right(framework: str, device: Device, case: Case, precision: str, dtype: str) -> bool:
     """Whether our loss and gradients are those of NumPy in float64, as closely as the precision allows."""
-    want = plain(*(device.to_numpy(x) for x in device.inputs(CHECKED, dtype)))
-    got = [device.to_numpy(x) for x in device.calls(CHECKED, dtype)["infonce"]()]
+    want = PLAIN[case.kind](*(device.to_numpy(x) for x in device.inputs(case, dtype)))
+    got = [device.to_numpy(x) for x in device.ours(case, dtype)()]
     errors = [float(np.linalg.norm(a - b) / np.linalg.norm(b)) for a, b in zip(got, want, strict=True)]
     passed = max(errors) <= TOLERANCE[precision]  # False for NaN
     verdict = "right" if passed else "WRONG"
-    print(f"{CHECKED} {precision}, {framework}: {verdict}, relative errors {', '.join(f'{e:.1e}' for e in errors)}")
+    print(f"{case} {precision}, {framework}: {verdict}, relative errors {', '.join(f'{e:.1e}' for e in errors)}")
     return passed
 
 

@@ -50,7 +50,7 @@ def section(folder: Path) -> str:
     if gpu:
         legend = (
             "On a GPU, value and gradient: time, its ratio to the plain formula where that fits, and to the matrix "
-            "products alone at the same precision:"
+            "products alone at the same precision; a cell with nothing else than - was not measured:"
         )
         parts += [legend, gpu_table(gpu), origin(gpu)]
     return "\n\n".join(parts)
