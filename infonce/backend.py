@@ -240,9 +240,8 @@ class Arithmetic(Protocol):
     def half_scores(self, rows: Halved, keys: Halved, part: int = 0) -> Any:
         """`scores` of halves, in float32."""
         z = self.scores(rows.rows, keys.rows, part)
-        if rows.factor is not None:
-            z *= rows.factor
-            z *= self.xp.matrix_transpose(keys.factor)
+        z *= rows.factor
+        z *= self.xp.matrix_transpose(keys.factor)
         return z
 
     def unit_rows(self, x: Any, dtype: Any, over: Any = None) -> tuple[Any, Any]:

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple, Protocol
 
 
 class Halved(NamedTuple):
-    """Rows as bfloat16 multiplies them, without rounding; or, without factor, others as they are multiplied."""
+    """Rows as bfloat16 multiplies them; or, without factor, those of another dtype."""
 
-    rows: Any  # (N, D)
-    factor: Any  # (N, 1), float32: times this they are what `frame.sphere` makes of them; None: 1
-    rounded: Any  # (N, D): that, rounded to bfloat16; without factor as it is
+    rows: Any  # (N, D): without rounding; without factor what `frame.sphere` made, as `Fused.prepared` rounds it
+    factor: Any  # (N, 1), float32: times this they are what `frame.sphere` made of them; None: 1
+    rounded: Any  # (N, D): what the gradient's products multiply: that in bfloat16, or without factor as it is
 
 
 class Fused(Protocol):

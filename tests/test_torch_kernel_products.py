@@ -15,11 +15,12 @@ import torch
 
 from infonce.halves import Halved
 from infonce.torch import _kernel_products
+from infonce.torch._arithmetic import TorchArithmetic
 from infonce.torch._kernel_products import NARROW, OF_FLOATS, SHALLOW, WIDE, Tiles, exponentials, fits, prepared, tiles
 
 from . import _products
 from ._interpreted import interpreted, needs_triton
-from ._products import CASES, Case
+from ._products import Case
 
 pytestmark = pytest.mark.xdist_group("torch_kernel_products")  # one worker takes them all: the cases run once
 SMALL = Tiles(rows=16, columns=32, depth=16, group=2, warps=1, stages=2, programs=1)
@@ -43,6 +44,14 @@ def teach_bfloat16() -> None:
     InterpreterBuilder.create_dot = of_floats
 
 
+CASES = {
+    **_products.CASES,
+    # Of float32 alone:
+    "multiples-of-four": Case(50, 100, 36, 33),
+    "multiples-of-four-in-large-tiles": Case(130, 300, 100, 170, large=True),
+}
+
+
 def differences(case: Case) -> list[str]:
     """What the kernel gives and the formulas do not."""
     given, lost = _products.with_nan(case, _products.inputs(case))
@@ -51,7 +60,8 @@ def differences(case: Case) -> list[str]:
     small = SMALL._replace(group=case.group, programs=case.programs)
     floats = [Halved(x * factor, None, x * factor) for x, factor in ((rows, r), (keys, c))]
     found = []
-    for sides, large in ((halves, (NARROW, WIDE)), (floats, (OF_FLOATS,))):
+    kinds = [(floats, (OF_FLOATS,)), *([(halves, (NARROW, WIDE))] if fits(*halves) else [])]
+    for sides, large in kinds:
         for chosen in large if case.large else (small,):
             _kernel_products.tiles = lambda rows, chosen=chosen: chosen
             got = _products.by(_kernel_products, case, *sides, *others)
@@ -113,6 +123,24 @@ def test_floats_fit_where_they_may_be_multiplied_as_tf32() -> None:
         if hasattr(settings, "fp32_precision"):
             settings.fp32_precision = "none"
     assert not fits(floats(8196), floats(8196))
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_backend_asks_the_device_and_the_rows(monkeypatch: pytest.MonkeyPatch, allowed: bool) -> None:
+    def fused(rows: Halved, in_place: bool = True) -> Any:
+        return TorchArithmetic(in_place).fused(rows, rows)
+
+    def has_kernels(self: TorchArithmetic, x: torch.Tensor, dtype: torch.dtype) -> bool:
+        return self.in_place and dtype == torch.float32
+
+    assert fused(halved(24, 16)) is None  # on a CPU
+    monkeypatch.setattr(TorchArithmetic, "_has_kernels", has_kernels)
+    monkeypatch.setattr(_kernel_products, "available", lambda device: device.type == "cpu")
+    monkeypatch.setattr(_kernel_products, "tf32", lambda: allowed)
+    assert fused(halved(24, 16)) is _kernel_products
+    assert fused(halved(24, 16), in_place=False) is None
+    assert fused(floats(8196)) is (_kernel_products if allowed else None)
+    assert fused(floats(8196, torch.float64)) is None
 
 
 def floats(rows: int, dtype: torch.dtype = torch.float32) -> Halved:
