@@ -1,9 +1,10 @@
-"""Times of several contenders, taken in turns, and their ratios pair by pair."""
+"""Times of several contenders, taken in rounds, and their ratios round by round."""
 
 from __future__ import annotations
 
 import gc
 import math
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ FEWEST, MOST = 5, 500  # rounds
 
 @dataclass(frozen=True)
 class Timing:
-    """The first contender against another: the median of the ratios of neighbouring samples, and their quartiles."""
+    """The first contender against another: the median of the ratios of a round's samples, and their quartiles."""
 
     contender: str
     ours_ms: float
@@ -30,7 +31,7 @@ class Timing:
 
 
 def compare(calls: Mapping[str, Call], seconds: float, fewest: int = FEWEST) -> list[Timing]:
-    """Time the contenders in turns, A B C A B C ..., for about `seconds`; the first is compared with each other one."""
+    """Time the contenders in rounds for about `seconds`; the first is compared with each other one, round by round."""
     samples = interleaved(calls, seconds, fewest)
     (_, ours), *others = samples.items()
     timings = []
@@ -42,12 +43,16 @@ def compare(calls: Mapping[str, Call], seconds: float, fewest: int = FEWEST) -> 
 
 
 def interleaved(calls: Mapping[str, Call], seconds: float, fewest: int = FEWEST) -> dict[str, list[float]]:
-    """Seconds per call of each contender, one sample a round."""
+    """Seconds per call of each contender, one sample a round.
+
+    Each round is in an order of its own: what a contender leaves in the caches would always slow the same one down.
+    """
     repeats = {}
     for name, call in calls.items():
         call()  # compiles, allocates, starts threads
         repeats[name] = max(1, math.ceil(SHORTEST / sample(call, 1)))
     samples: dict[str, list[float]] = {name: [] for name in calls}
+    order, shuffled = list(calls), random.Random(0)
     gc.collect()
     gc.disable()
     try:
@@ -55,8 +60,9 @@ def interleaved(calls: Mapping[str, Call], seconds: float, fewest: int = FEWEST)
         for done in range(MOST):
             if done >= fewest and time.perf_counter() - start >= seconds:
                 break
-            for name, call in calls.items():
-                samples[name].append(sample(call, repeats[name]))
+            shuffled.shuffle(order)
+            for name in order:
+                samples[name].append(sample(calls[name], repeats[name]))
     finally:
         gc.enable()
     return samples

@@ -3,7 +3,7 @@
     python benchmarks/options.py --framework torch --option mask
 
 `info_nce` on N rows, in-batch; `nt_xent` on two views of N / 2 samples and `sup_con` on N rows in pairs: N x N logits.
-The two take turns; the median of the pairs' ratios and their quartiles. NumPy's `value_and_grad` also gives the
+Each runs once a round; the median of the rounds' ratios and their quartiles. NumPy's `value_and_grad` also gives the
 gradients of `weight`, `bias` and `temperature`.
 """
 

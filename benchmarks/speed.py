@@ -2,7 +2,7 @@
 
     python benchmarks/speed.py --framework torch --case "one 256 128"
 
-Every figure is ours over theirs, with the contenders run in turns; the median of the pairs' ratios and their quartiles.
+Every figure is ours over theirs, each run once a round: the median of the rounds and their quartiles.
 A case is named kind, rows, features. Kinds: one (direction), value (only), none (reduction), low (temperature),
 symmetric, queue (constant keys), step (of training a small network). float32, normalisation included, value and
 gradient unless said otherwise.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import itertools
 import json
 import subprocess
 import sys
@@ -133,9 +134,17 @@ def test_contenders_take_turns_and_ratios_are_of_pairs(
 
     monkeypatch.setattr(measure, "sample", sample)
     (timing,) = measure.compare({"ours": lambda: "ours", "theirs": lambda: "theirs"}, seconds=0, fewest=3)
-    assert calls == ["ours", "theirs"] * 4
+    assert [set(calls[i : i + 2]) for i in range(0, 8, 2)] == [{"ours", "theirs"}] * 4
     assert (timing.contender, timing.ours_ms) == ("theirs", 4000)
     assert (timing.q1, timing.ratio, timing.q3) == (0.75, 1.0, 1.5)  # of 2/4, 4/4, 6/3
+
+
+def test_each_round_has_an_order_of_its_own(module: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    measure, called = module("_measure"), []
+    monkeypatch.setattr(measure, "sample", lambda call, repeats: called.append(call()) or 1.0)
+    measure.compare({name: lambda name=name: name for name in "abc"}, seconds=0, fewest=50)
+    rounds = {tuple(called[i : i + 3]) for i in range(3, len(called), 3)}
+    assert rounds == set(itertools.permutations("abc"))
 
 
 def test_new_results_replace_those_of_the_same_case(module: Callable[[str], Any], tmp_path: Path) -> None:
