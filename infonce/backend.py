@@ -211,6 +211,13 @@ class Arithmetic(Protocol):
         """total + a @ b; a total of None is zero."""
         return self.product(a, b) if total is None else total + self.product(a, b)
 
+    def add_transposed(self, total: Any, p: Any, rows: Any, first_row: Any = None) -> Any:
+        """total + p^T @ rows, added from `first_row` on where that is given; a total of None is zero."""
+        p = self.xp.matrix_transpose(p)
+        if first_row is None:
+            return self.add_product(total, p, rows)
+        return self.put(total, first_row, self.add_product(self.take(total, first_row, self.size(p)), p, rows))
+
     def take(self, x: Any, first_row: Any, rows: Any) -> Any:
         """As many rows of `x` from `first_row` on; perhaps a view."""
         return x[first_row : first_row + rows, ...]

@@ -253,13 +253,13 @@ def pull(
         if need_query:
             d_query = b.add_product(d_query, part, keys)
         if need_positive:
-            d_batch = b.add_product(d_batch, xp.matrix_transpose(part), factor)
+            d_batch = b.add_transposed(d_batch, part, factor)
     if sides.shared is not None:
         part, keys = as_halves(xp, next(rest), sides.shared, sides.half_shared)
         if need_query:
             d_query = b.add_product(d_query, part, keys)
         if need_negatives:
-            d_shared = b.add_product(d_shared, xp.matrix_transpose(part), factor)
+            d_shared = b.add_transposed(d_shared, part, factor)
     if block.own is not None:
         part = next(rest)
         if need_query:

@@ -132,8 +132,7 @@ def gradient(b: Arithmetic, z: Rows, block_size: int, kept: list[Any] | None, ls
             a = b.take(z.cyclic, first_row, size)
         else:
             g, a = xp.astype(g, partners.dtype), b.take(z.halves_cyclic.rounded, first_row, size)
-        part = b.add_product(b.take(total, first_row, width), xp.matrix_transpose(g), a)
-        return (b.product(g, partners),), (b.put(total, first_row, part),)
+        return (b.product(g, partners),), (b.add_transposed(total, g, a, first_row),)
 
     (ahead,), (behind,) = b.loop(body, start, (lse, weight), block_size)
     ahead += met_twice(b, z, behind)

@@ -91,7 +91,7 @@ def solve(
             return (loss, d_query, along), ()
         scale = scale * power if far else scale
         weighted = q * scale if half is None else b.rounded_product(q, scale, half)
-        d_key = b.add_product(sums[0] if sums else None, xp.matrix_transpose(p), weighted)
+        d_key = b.add_transposed(sums[0] if sums else None, p, weighted)
         return (loss, d_query, along), (d_key,)
 
     def start() -> tuple[Any, ...]:

@@ -25,12 +25,19 @@ def of_one_device() -> bool:
     return jax.device_count() == 1 or bool(jax.sharding.get_abstract_mesh().are_all_axes_manual)
 
 
-def too_wide(x: Array) -> bool:
-    """Whether XLA on a CPU would take up to fifty times as long as it need for a sum or maximum over the rows of `x`.
+def on_cpu() -> bool:
+    """Where the program will run is not known while it is traced: on the default device, most likely."""
+    return bool(jax.default_backend() == "cpu")
 
-    Where the program will run is not known here: on the default device, most likely. Values are right on any.
-    """
-    return x.shape[1] > WIDE and bool(jax.default_backend() == "cpu")
+
+def too_wide(x: Array) -> bool:
+    """Whether XLA would take up to fifty times as long as it need for a sum or maximum over the rows of `x`."""
+    return x.shape[1] > WIDE and on_cpu()
+
+
+def turned(sums: Any) -> Any:
+    """The matrices among the sums as their transposes, which `add_transposed` adds to; and back."""
+    return jax.tree.map(lambda x: x.T if min(x.shape) > 1 and on_cpu() else x, sums)
 
 
 class JAXArithmetic(Arithmetic):
@@ -57,13 +64,14 @@ class JAXArithmetic(Arithmetic):
 
         def step(sums: Any, cut: Any) -> Any:
             first, of_block = cut
-            outputs, sums = body(first, of_block, sums)
-            return sums, outputs
+            outputs, sums = body(first, of_block, turned(sums))
+            return turned(sums), outputs
 
         blocks = jax.tree.map(lambda x: x[:whole].reshape(-1, block, *x.shape[1:]), rows)
         blocks = jnp.arange(0, whole, block), blocks
-        sums = _as_varying(start(), step, jax.tree.map(lambda x: x[0], blocks))
+        sums = _as_varying(turned(start()), step, jax.tree.map(lambda x: x[0], blocks))
         sums, outputs = jax.lax.scan(step, sums, blocks)
+        sums = turned(sums)
         outputs = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outputs)
         if whole < n:
             last, sums = body(whole, jax.tree.map(lambda x: x[whole:], rows), sums)
@@ -103,6 +111,21 @@ class JAXArithmetic(Arithmetic):
 
     def product(self, a: Array, b: Array) -> Array:
         return jnp.matmul(a, b, preferred_element_type=jnp.promote_types(a.dtype, jnp.float32))
+
+    def add_transposed(self, total: Array | None, p: Array, rows: Array, first_row: Any = None) -> Any:
+        """XLA's own product of the transpose takes up to twice as long on a CPU as that of what is kept apart from it."""
+        if not on_cpu():
+            return super().add_transposed(total, p, rows, first_row)
+        apart = jax.lax.optimization_barrier
+        if total is None and p.size <= ON_CPU.whole:
+            return self.product(apart(p.T), rows)
+        product = apart(self.product(apart(rows.T), p))
+        if total is None:
+            return product.T
+        if first_row is None:
+            return (total.T + product).T
+        before = jax.lax.dynamic_slice_in_dim(total.T, first_row, p.shape[1], axis=1)
+        return jax.lax.dynamic_update_slice_in_dim(total.T, before + product, first_row, axis=1).T
 
     def stop_gradient(self, x: Array) -> Array:
         return jax.lax.stop_gradient(x)
