@@ -22,6 +22,7 @@ NAMES = {getattr(torch, name): name for name in ("float16", "bfloat16", "float32
 # Of halves: from torch 2.8 on.
 SUMS_IN_FLOAT32 = "dtype" in torch.ops.aten.mm.overloads()  # type: ignore[no-untyped-call]
 SMALL = 1 << 16  # entries of a block that costs less than keeping it
+BITS = math.log2(math.e)  # of a nat: exp(z) is exp2(BITS z), which a CPU computes up to three times faster
 
 
 class Normed(NamedTuple):
@@ -86,7 +87,7 @@ class TorchArithmetic(Arithmetic):
     ) -> Any:
         if not self.in_place:
             return super().exp_shifted(x, shift, weight, keep)
-        x = torch.sub(x, shift, out=self._buffer(-1, x, x.shape)) if keep else x.sub_(shift)
+        x = torch.sub(x, shift, out=self._beside(x)) if keep else x.sub_(shift)
         if far:
             floor, above = FLOOR[x.element_size()]
             x = threshold(x.clamp_min_(floor).exp_(), above, 0.0, inplace=True)
@@ -100,10 +101,12 @@ class TorchArithmetic(Arithmetic):
     def times_sum(self, x: Tensor, rows: Tensor, columns: Tensor) -> Any:
         if not self.in_place:
             return super().times_sum(x, rows, columns)
+        if x.stride(0) == 1:
+            return self.times_sum(x.T, columns.T, rows.T).T
         size = rows_in_cache(x.shape[1]) if self._device == "cpu" else max(1, len(x))
         for first in range(0, len(x), size):
             part = x[first : first + size]
-            part.mul_(torch.add(rows[first : first + size], columns, out=self._buffer(-1, x, part.shape)))
+            part.mul_(torch.add(rows[first : first + size], columns, out=self._beside(part)))
         return x
 
     def stop_gradient(self, x: Tensor) -> Tensor:
@@ -157,12 +160,16 @@ class TorchArithmetic(Arithmetic):
             return super().against_others(rows, keys, own, first_row, bounded, halves, far)
         if self._has_kernels(rows, rows.dtype):
             return _kernel.against_others(self.scores, rows, keys, first_row, bounded, halves)
-        z = self.scores(rows, keys) if halves is None else self.half_scores(*halves)
+        base_2 = bounded and self._device == "cpu"
+        if halves is None:
+            z = self._scores(rows, keys, 0, BITS if base_2 else 1.0)
+        else:
+            z = self.half_scores(*halves)
         entries = z.diagonal(first_row).unsqueeze_(1)
-        positive = entries.clone()
+        positive = entries / BITS if base_2 else entries.clone()
         entries.fill_(-math.inf)
         largest = positive.new_zeros(()) if bounded else z.amax(1, True)
-        z = z.exp_() if bounded else self.exp_shifted(z, largest, far=far)
+        z = z.exp2_() if base_2 else z.exp_() if bounded else self.exp_shifted(z, largest, far=far)
         total = z.sum(1, True)
         entries.copy_(total).neg_()
         p = z if halves is None else z.to(torch.bfloat16)
@@ -218,10 +225,17 @@ class TorchArithmetic(Arithmetic):
     def scores(self, rows: Tensor, keys: Tensor, part: int = 0) -> Any:
         if not self.in_place or rows.dtype == torch.bfloat16:
             return super().scores(rows, keys, part)
-        if rows.shape[0] * keys.shape[0] <= SMALL:
-            return torch.mm(rows, keys.t())
-        out = self._buffer(part, rows, (rows.shape[0], keys.shape[0]))
-        return torch.mm(rows, keys.T, out=out)
+        return self._scores(rows, keys, part)
+
+    def _scores(self, rows: Tensor, keys: Tensor, part: int = 0, scale: float = 1.0) -> Tensor:
+        """On a CPU column by column in memory: of few rows such products are up to a third faster. There with `scale`."""
+        n, m = rows.shape[0], keys.shape[0]
+        if self._device != "cpu":
+            return torch.mm(rows, keys.T) if n * m <= SMALL else torch.mm(rows, keys.T, out=self._buffer(part, rows, (n, m)))
+        if n * m <= SMALL:
+            return torch.addmm(rows.new_empty(()), rows, keys.T, beta=0, alpha=scale)
+        out = self._buffer(part, rows, (m, n))
+        return torch.addmm(out, keys, rows.T, beta=0, alpha=scale, out=out).T
 
     def _buffer(self, part: int, like: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Memory for a block that the next block of the same part writes over: fresh pages cost more than the sums."""
@@ -229,6 +243,10 @@ class TorchArithmetic(Arithmetic):
         if held is None or held.numel() < size:
             held = self._buffers[part] = like.new_empty(shape)
         return held if held.shape == shape else held.view(-1)[:size].view(shape)
+
+    def _beside(self, x: Tensor) -> Tensor:
+        """A buffer of the shape of `x`, as that lies in memory."""
+        return self._buffer(-1, x, x.T.shape).T if x.stride(0) == 1 else self._buffer(-1, x, x.shape)
 
     def positive_scores(self, rows: Tensor, keys: Tensor, block: Tensor | None, first_row: int) -> Any:
         if not self.in_place or block is None:

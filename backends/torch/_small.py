@@ -23,6 +23,7 @@ weight_norm = torch._weight_norm_interface
 weight_norm_backward = torch.ops.aten._weight_norm_interface_backward.default
 SAFE = 1e-15  # norms between this and its inverse: no square that matters left float32's range
 LEAST = 1e-6  # the same for what the rows are divided by together with their norms
+NATS = math.log(2.0)  # to a bit: exp2, the exponential of logits in bits, is up to three times as fast as exp
 WANTED = {(): (False, False), ("query",): (True, False), ("positive_key",): (False, True)}
 WANTED["query", "positive_key"] = (True, True)
 
@@ -51,7 +52,7 @@ def solve(
     """As `_operator.run`; None where a row's norm is extreme."""
     query, key, t = inputs.query, inputs.positive_key, inputs.temperature
     rows = query.shape[0]
-    length = query.new_full((rows, 1), t**-0.5)  # both sides share the temperature
+    length = query.new_full((rows, 1), (t * NATS) ** -0.5)  # both sides share the temperature; logits in bits
     (q, q_norm), (k, k_norm) = weight_norm(query, length), weight_norm(key, length)
     for norm in (q_norm, k_norm):
         smallest, largest = norm.aminmax()
@@ -64,8 +65,8 @@ def solve(
         own = z.diagonal().unsqueeze_(1)
         positive = own.clone()
         own.fill_(-math.inf)
-        total = z.exp_().sum(1, True)
-        beyond = total.log().sub_(positive)
+        total = z.exp2_().sum(1, True)
+        beyond = total.log().sub_(positive, alpha=NATS)
         losses = softplus(beyond, 1.0, 60.0)
         loss = losses.squeeze(1) if options.reduction == "none" else getattr(losses, options.reduction)()
         if not wanted:
@@ -75,9 +76,9 @@ def solve(
         if options.reduction == "none" and cotangent is None:
             return loss, z, slope
     if cotangent is not None:  # perhaps a batch of them
-        p = z * (slope * cotangent.unsqueeze(1))
+        p = z * (slope * cotangent.unsqueeze(1) * NATS)
     else:
-        p = z.mul_(slope.mul_(1 / rows) if options.reduction == "mean" else slope)
+        p = z.mul_(slope.mul_(NATS / rows if options.reduction == "mean" else NATS))
     of_query, of_key = WANTED[wanted]
     gradients = []
     if of_query:
