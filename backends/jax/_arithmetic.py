@@ -113,10 +113,10 @@ class JAXArithmetic(Arithmetic):
         return jnp.matmul(a, b, preferred_element_type=jnp.promote_types(a.dtype, jnp.float32))
 
     def add_transposed(self, total: Array | None, p: Array, rows: Array, first_row: Any = None) -> Any:
-        """XLA's own product of the transpose takes up to twice as long on a CPU as that of what is kept apart from it."""
+        """On a CPU XLA's own product of a transpose takes up to twice as long as one kept apart from transposes."""
         if not on_cpu():
             return super().add_transposed(total, p, rows, first_row)
-        apart = jax.lax.optimization_barrier
+        apart: Callable[[Array], Array] = jax.lax.optimization_barrier
         if total is None and p.size <= ON_CPU.whole:
             return self.product(apart(p.T), rows)
         product = apart(self.product(apart(rows.T), p))

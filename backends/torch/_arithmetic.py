@@ -42,6 +42,11 @@ class OnGPU(NamedTuple):
     halves: Halved | None
 
 
+def by_column(x: Tensor) -> bool:
+    """Whether a block lies column by column in memory."""
+    return x.stride(0) < x.stride(1)
+
+
 class TorchArithmetic(Arithmetic):
     """One run of the engine. `in_place` is False under transforms: a tensor may hide a batch that the other lacks."""
 
@@ -101,7 +106,7 @@ class TorchArithmetic(Arithmetic):
     def times_sum(self, x: Tensor, rows: Tensor, columns: Tensor) -> Any:
         if not self.in_place:
             return super().times_sum(x, rows, columns)
-        if x.stride(0) == 1:
+        if by_column(x):
             return self.times_sum(x.T, columns.T, rows.T).T
         size = rows_in_cache(x.shape[1]) if self._device == "cpu" else max(1, len(x))
         for first in range(0, len(x), size):
@@ -160,11 +165,8 @@ class TorchArithmetic(Arithmetic):
             return super().against_others(rows, keys, own, first_row, bounded, halves, far)
         if self._has_kernels(rows, rows.dtype):
             return _kernel.against_others(self.scores, rows, keys, first_row, bounded, halves)
-        base_2 = bounded and self._device == "cpu"
-        if halves is None:
-            z = self._scores(rows, keys, 0, BITS if base_2 else 1.0)
-        else:
-            z = self.half_scores(*halves)
+        base_2 = bounded and halves is None and self._device == "cpu"
+        z = self.half_scores(*halves) if halves else self._scores(rows, keys, scale=BITS if base_2 else 1.0)
         entries = z.diagonal(first_row).unsqueeze_(1)
         positive = entries / BITS if base_2 else entries.clone()
         entries.fill_(-math.inf)
@@ -228,14 +230,13 @@ class TorchArithmetic(Arithmetic):
         return self._scores(rows, keys, part)
 
     def _scores(self, rows: Tensor, keys: Tensor, part: int = 0, scale: float = 1.0) -> Tensor:
-        """On a CPU column by column in memory: of few rows such products are up to a third faster. There with `scale`."""
-        n, m = rows.shape[0], keys.shape[0]
-        if self._device != "cpu":
-            return torch.mm(rows, keys.T) if n * m <= SMALL else torch.mm(rows, keys.T, out=self._buffer(part, rows, (n, m)))
-        if n * m <= SMALL:
-            return torch.addmm(rows.new_empty(()), rows, keys.T, beta=0, alpha=scale)
-        out = self._buffer(part, rows, (m, n))
-        return torch.addmm(out, keys, rows.T, beta=0, alpha=scale, out=out).T
+        """`scale` times the scores: on a CPU column by column in memory, where products of few rows are faster."""
+        turned = self._device == "cpu"
+        left, right = (keys, rows) if turned else (rows, keys)
+        shape = left.shape[0], right.shape[0]
+        out = left.new_empty(shape) if math.prod(shape) <= SMALL else self._buffer(part, left, shape)
+        torch.addmm(out, left, right.T, beta=0, alpha=scale, out=out)
+        return out.T if turned else out
 
     def _buffer(self, part: int, like: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Memory for a block that the next block of the same part writes over: fresh pages cost more than the sums."""
@@ -246,7 +247,7 @@ class TorchArithmetic(Arithmetic):
 
     def _beside(self, x: Tensor) -> Tensor:
         """A buffer of the shape of `x`, as that lies in memory."""
-        return self._buffer(-1, x, x.T.shape).T if x.stride(0) == 1 else self._buffer(-1, x, x.shape)
+        return self._buffer(-1, x, x.T.shape).T if by_column(x) else self._buffer(-1, x, x.shape)
 
     def positive_scores(self, rows: Tensor, keys: Tensor, block: Tensor | None, first_row: int) -> Any:
         if not self.in_place or block is None:

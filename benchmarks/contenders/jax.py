@@ -136,22 +136,30 @@ def optax_nt_xent(first: Array, second: Array) -> Array:
 
 
 def products(case: Case, block: int) -> Callable[[Array, Array], Any]:
-    """The least that is to be multiplied: at once, or in a scan over blocks of rows."""
-    count = case.products
+    """The least that is to be multiplied: at once, or in a scan over blocks of rows.
+
+    On a CPU the sum over blocks is a transpose, and its products are kept apart from that: XLA's own way takes longer.
+    """
+    count, apart = case.products, jax.lax.optimization_barrier
+    on_cpu = jax.default_backend() == "cpu"
+    turned: Callable[[Array], Array] = jnp.transpose if on_cpu else lambda x: x
 
     def compute(left: Array, right: Array) -> Any:
         def multiply(d_right: Any, rows: Array) -> tuple[Any, Any]:
             logits = rows @ right.T
-            of_right = logits.T @ rows if count > 2 else None
-            d_right = of_right if d_right is None else d_right + of_right
+            if count > 2:
+                of_right = apart(apart(rows.T) @ logits) if on_cpu else logits.T @ rows
+                d_right = of_right if d_right is None else d_right + of_right
             if count > 1:
                 return d_right, logits @ right
             # The logits of a block must not outlive it, and the slice must not shorten the product.
-            return d_right, logits if block == case.rows else jax.lax.optimization_barrier(logits)[:, :1]
+            return d_right, logits if block == case.rows else apart(logits)[:, :1]
 
         if block == case.rows:
-            return multiply(None, left)
-        start = jnp.zeros_like(right) if count > 2 else None
-        return jax.lax.scan(multiply, start, left.reshape(-1, block, left.shape[1]))
+            d_right, d_left = multiply(None, left)
+        else:
+            start = jnp.zeros_like(turned(right)) if count > 2 else None
+            d_right, d_left = jax.lax.scan(multiply, start, left.reshape(-1, block, left.shape[1]))
+        return None if d_right is None else turned(d_right), d_left
 
     return compute
