@@ -21,6 +21,7 @@ from .frame import (
     sphere,
     temperature_gradient,
 )
+from .halves import of_halves
 from .passes import Gradient
 from .problem import Gradients, Inputs, Kept, Options
 from .spread import far_apart
@@ -53,7 +54,7 @@ def solve(
     weight = None if inputs.weight is None else column(b, inputs.weight, sides.query.dtype)
     route = two_directions if options.symmetric and sides.batch is not None else passes
     keeps = route is two_directions and sides.bounded and bool(wanted)
-    n, fused = b.shape(inputs.query)[0], sides.fused is not None and sides.both_halves[0].factor is not None
+    n, fused = b.shape(inputs.query)[0], of_halves(sides.fused, sides.halves)
     block_size = rows_per_block(b, options, n, columns(b, options, inputs), kept=keeps, fused=fused)
     if not wanted:
         loss, measured = route.value(b, options, sides, block_size)

@@ -13,6 +13,11 @@ class Halved(NamedTuple):
     rounded: Any  # (N, D): what the gradient's products multiply: that in bfloat16, or without factor as it is
 
 
+def of_halves(fused: Fused | None, rows: Halved | None) -> bool:
+    """Whether the passes over these rows are fused and hold halves, of which a block may have more rows."""
+    return fused is not None and rows is not None and rows.factor is not None
+
+
 class Fused(Protocol):
     """The product of rows and the exponentials of bounded logits z in one pass, which stores no logit.
 

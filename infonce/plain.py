@@ -21,7 +21,7 @@ from .frame import (
     sphere,
     temperature_gradient,
 )
-from .halves import Halved
+from .halves import Halved, of_halves
 from .problem import Gradients, Inputs, Kept, Options
 from .spread import far_apart, lift, lowered
 
@@ -50,7 +50,7 @@ def solve(
     fused = b.fused(right, right) if within else None
     right = right if fused is None else fused.prepared(right)
     later = bool(wanted) and options.reduction == "none" and cotangent is None
-    block_size = rows_per_block(b, options, n, n, kept=later, fused=fused is not None and half is not None)
+    block_size = rows_per_block(b, options, n, n, kept=later, fused=of_halves(fused, right))
     assert n is not None  # see `applies`
     keep = later and n <= block_size and n * n <= b.blocks().kept
     if kept:

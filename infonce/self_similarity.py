@@ -21,7 +21,7 @@ from .block import exponentials
 from .cyclic import PARTS, Rows, doubled, gradient, negatives
 from .forms import exp_minus, log_of
 from .frame import bounded, compute_dtype, off_sphere, per_row, reduced, row_weight, rows_per_block, sphere
-from .halves import Fused, Halved
+from .halves import Fused, Halved, of_halves
 from .problem import Gradients, Inputs, Options
 from .spread import far_apart, lift, lowered
 
@@ -160,7 +160,7 @@ def solve(
     p = positives(b, z)
     if fused is not None:
         made = fused.prepared(made)
-        lse, pull = in_passes(b, z, fused, made, rows_per_block(b, options, rows, rows, fused=halves is not None))
+        lse, pull = in_passes(b, z, fused, made, rows_per_block(b, options, rows, rows, fused=of_halves(fused, made)))
     elif at_once:
         lse, pull = whole(b, z)
     else:

@@ -44,12 +44,11 @@ def teach_bfloat16() -> None:
     InterpreterBuilder.create_dot = of_floats
 
 
-CASES = {
-    **_products.CASES,
-    # Of float32 alone:
+OF_FLOATS_ALONE = {
     "multiples-of-four": Case(50, 100, 36, 33),
     "multiples-of-four-in-large-tiles": Case(130, 300, 100, 170, large=True),
 }
+CASES = {**_products.CASES, **OF_FLOATS_ALONE}
 
 
 def differences(case: Case) -> list[str]:
@@ -60,8 +59,9 @@ def differences(case: Case) -> list[str]:
     small = SMALL._replace(group=case.group, programs=case.programs)
     floats = [Halved(x * factor, None, x * factor) for x, factor in ((rows, r), (keys, c))]
     found = []
-    kinds = [(floats, (OF_FLOATS,)), *([(halves, (NARROW, WIDE))] if fits(*halves) else [])]
-    for sides, large in kinds:
+    alone = case in OF_FLOATS_ALONE.values()
+    assert fits(*halves) is not alone
+    for sides, large in [(floats, (OF_FLOATS,)), *([] if alone else [(halves, (NARROW, WIDE))])]:
         for chosen in large if case.large else (small,):
             _kernel_products.tiles = lambda rows, chosen=chosen: chosen
             got = _products.by(_kernel_products, case, *sides, *others)
