@@ -212,7 +212,7 @@ class Arithmetic(Protocol):
         return self.product(a, b) if total is None else total + self.product(a, b)
 
     def add_transposed(self, total: Any, p: Any, rows: Any, first_row: Any = None) -> Any:
-        """total + p^T @ rows, added from `first_row` on where that is given; a total of None is zero."""
+        """total + p^T @ rows, or added to the total from `first_row` on; without that a total of None is zero."""
         p = self.xp.matrix_transpose(p)
         if first_row is None:
             return self.add_product(total, p, rows)
@@ -240,8 +240,11 @@ class Arithmetic(Protocol):
         """The product of each row with its own key, (B, 1): it stands in `block`, unless that is None, too."""
         return self.xp.sum(rows * keys, axis=-1, keepdims=True)
 
-    def scores(self, rows: Any, keys: Any, part: int = 0) -> Any:
-        """rows @ keys^T; the block before of the same part is lost."""
+    def scores(self, rows: Any, keys: Any, part: int = 0, alone: bool = False) -> Any:
+        """rows @ keys^T; the block before of the same part is lost.
+
+        `alone`: they are bounded and meet no other array of their shape, so that they may lie in memory in any order.
+        """
         return self.product(rows, self.xp.matrix_transpose(keys))
 
     def half_scores(self, rows: Halved, keys: Halved, part: int = 0) -> Any:

@@ -120,7 +120,7 @@ def logits(b: Arithmetic, whole: Sides, rows: tuple[Any, ...], first_row: Any) -
 
 def multiplied(b: Arithmetic, sides: Sides, keys: Any, halves: Halved | None, part: int = 0) -> Any:
     if sides.halves is None or halves is None:
-        return b.scores(sides.query, keys, part)
+        return b.scores(sides.query, keys, part, alone=sides.bounded and sides.ids is None and sides.mask is None)
     return b.half_scores(sides.halves, halves, part)
 
 

@@ -44,7 +44,7 @@ def scored(b: Arithmetic, z: Rows, first_row: Any, size: Any, part: int = 0) -> 
     width = size + z.half
     if z.halves_cyclic is None:
         partners = b.take(z.cyclic, first_row, width)
-        s = b.scores(b.take(z.cyclic, first_row, size), partners, part)
+        s = b.scores(b.take(z.cyclic, first_row, size), partners, part, alone=z.bounded)
     else:
         ahead = taken(b, z.halves_cyclic, first_row, width)
         s, partners = b.half_scores(taken(b, z.halves_cyclic, first_row, size), ahead, part), ahead.rounded

@@ -34,13 +34,12 @@ def arithmetic(name: str) -> Any:
     }[name]()
 
 
-@pytest.mark.parametrize("whole", [1 << 20, 0], ids=["small", "large"])
 @pytest.mark.parametrize("first_row", [None, 0, 3])
-@pytest.mark.parametrize("name", ["numpy", "array_api_strict", "torch", "jax", "tensorflow"])
-def test_sums_of_transposed_products(
-    name: str, first_row: int | None, whole: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_arithmetic, "ON_CPU", _arithmetic.ON_CPU._replace(whole=whole))
+@pytest.mark.parametrize("name", ["numpy", "array_api_strict", "torch", "jax", "jax, large", "tensorflow"])
+def test_sums_of_transposed_products(name: str, first_row: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, _, large = name.partition(", ")
+    if large:
+        monkeypatch.setattr(_arithmetic, "SMALL", 0)
     b, f = arithmetic(name), framework_of(name)
     total, p, rows = (
         RNG.normal(size=shape) for shape in ((KEYS + 3 * (first_row is not None), D), (ROWS, KEYS), (ROWS, D))
@@ -55,10 +54,10 @@ def test_sums_of_transposed_products(
             np.testing.assert_allclose(f.values(alone), p.T @ rows, rtol=1e-14, atol=1e-14)
 
 
-@pytest.mark.parametrize("whole", [1 << 20, 0], ids=["small", "large"])
+@pytest.mark.parametrize("small", [1 << 20, 0], ids=["small", "large"])
 @pytest.mark.parametrize("first_row", [None, 3])
-def test_jax_differentiates_and_maps_them(first_row: int | None, whole: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_arithmetic, "ON_CPU", _arithmetic.ON_CPU._replace(whole=whole))
+def test_jax_differentiates_and_maps_them(first_row: int | None, small: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_arithmetic, "SMALL", small)
     b = JAXArithmetic()
     total, p, rows = (RNG.normal(size=(2, *shape)) for shape in ((KEYS + 3, D), (ROWS, KEYS), (ROWS, D)))
     total = total[:, :KEYS] if first_row is None else total
@@ -83,10 +82,11 @@ def test_jax_differentiates_and_maps_them(first_row: int | None, whole: int, mon
 def test_blocks_of_torch_lie_column_by_column(shape: tuple[int, int]) -> None:
     b = TorchArithmetic(in_place=True)
     rows, keys = (torch.from_numpy(RNG.normal(size=(n, D))) for n in shape)
-    z = b.scores(rows, keys)
+    z = b.scores(rows, keys, alone=True)
     want = rows.numpy() @ keys.numpy().T
     np.testing.assert_allclose(z, want, rtol=1e-13, atol=1e-13)
     assert by_column(z) is (shape[0] > 1)
+    assert b.scores(rows, keys, part=1).is_contiguous()
     row, column = torch.from_numpy(RNG.normal(size=(shape[0], 1))), torch.from_numpy(RNG.normal(size=(1, shape[1])))
     kept = b.exp_shifted(z, row, keep=True)
     np.testing.assert_allclose(kept, np.exp(want - row.numpy()), rtol=1e-12)

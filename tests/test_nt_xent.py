@@ -246,14 +246,15 @@ def test_views_that_all_devices_share_in_shard_map(name: str) -> None:
         judge(name, task, views, t, "float64")
 
 
+@pytest.mark.parametrize("block_size", [3, None], ids=["blocks", "no whole block"])
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_one_trace_of_open_shape_for_all_batch_sizes(jit_compile: bool) -> None:
+def test_one_trace_of_open_shape_for_all_batch_sizes(jit_compile: bool, block_size: int | None) -> None:
     import tensorflow as tf
 
     def step(*views: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
         with tf.GradientTape() as tape:
             tape.watch(views)
-            loss = nt_xent(*views, block_size=3)
+            loss = nt_xent(*views, block_size=block_size)
         return loss, tape.gradient(loss, views)
 
     open_rows = tf.TensorSpec([None, FEATURES], tf.float64)
@@ -262,6 +263,9 @@ def test_one_trace_of_open_shape_for_all_batch_sizes(jit_compile: bool) -> None:
         views = [*np.random.default_rng(rows).normal(size=(3, rows, FEATURES))]
         loss, gradients = traced(*map(tf.constant, views))
         check((loss.numpy(), [g.numpy() for g in gradients]), dense(views), views)
+    loss, gradients = traced(*tf.zeros((3, 0, FEATURES), tf.float64))
+    assert np.isnan(loss.numpy())
+    assert [g.shape for g in gradients] == [(0, FEATURES)] * 3
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])

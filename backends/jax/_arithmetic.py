@@ -13,6 +13,7 @@ from infonce.backend import Arithmetic, Body
 from infonce.blocks import ON_CPU, ON_GPU, Blocks
 from infonce.halves import Fused, Halved
 
+SMALL = 1 << 20  # entries of a block that is best transposed itself
 WIDE = 1 << 14  # columns; of fewer XLA's own sum over the rows is the faster one
 
 
@@ -26,7 +27,7 @@ def of_one_device() -> bool:
 
 
 def on_cpu() -> bool:
-    """Where the program will run is not known while it is traced: on the default device, most likely."""
+    """Whether the program will run on a CPU: not known while it is traced, but most likely on the default device."""
     return bool(jax.default_backend() == "cpu")
 
 
@@ -113,11 +114,15 @@ class JAXArithmetic(Arithmetic):
         return jnp.matmul(a, b, preferred_element_type=jnp.promote_types(a.dtype, jnp.float32))
 
     def add_transposed(self, total: Array | None, p: Array, rows: Array, first_row: Any = None) -> Any:
-        """On a CPU XLA's own product of a transpose takes up to twice as long as one kept apart from transposes."""
+        """On a CPU XLA's product of a transpose takes up to twice as long as one that it is kept from folding it into.
+
+        A small block is transposed; of others the rows are, which gives the transpose of what is wanted: as such it is
+        summed over the blocks (see `turned`).
+        """
         if not on_cpu():
             return super().add_transposed(total, p, rows, first_row)
         apart: Callable[[Array], Array] = jax.lax.optimization_barrier
-        if total is None and p.size <= ON_CPU.whole:
+        if total is None and p.size <= SMALL:
             return self.product(apart(p.T), rows)
         product = apart(self.product(apart(rows.T), p))
         if total is None:

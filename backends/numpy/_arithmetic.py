@@ -92,7 +92,7 @@ class NumPyArithmetic(ArrayAPIArithmetic):
             held = self._buffers[part] = np.empty(size, like.dtype)
         return held[:size].reshape(shape)
 
-    def scores(self, rows: Any, keys: Any, part: int = 0) -> Any:
+    def scores(self, rows: Any, keys: Any, part: int = 0, alone: bool = False) -> Any:
         keys = keys.copy() if keys is rows else keys  # else NumPy makes one triangle and copies it number by number
         return np.matmul(rows, keys.T, out=self._buffer(part, rows, (len(rows), len(keys))))
 

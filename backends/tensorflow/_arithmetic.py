@@ -36,11 +36,13 @@ class TensorFlowArithmetic(Arithmetic):
         shapes_known = all(x is None or None not in x.shape[1:] for x in rows)
         if (known is not None and known <= block) or not shapes_known:
             return body(0, rows, None)
-        n: Any = tf.shape(rows[0])[0] if known is None else known
-        count = n // block
-        # XLA wants every slice within bounds, those of a loop that never runs included.
-        whole = rows if known is not None else tuple(None if x is None else _padded(x, block) for x in rows)
-        outputs, sums = _blocks(body, start(), whole, block, count)
+        if known is None:  # XLA wants every slice within bounds, whether it is taken or not: there is always a block
+            n: Any = tf.shape(rows[0])[0]
+            block = tf.minimum(block, n)
+            count = tf.maximum(n // tf.maximum(block, 1), 1)
+        else:
+            n, count = known, known // block
+        outputs, sums = _blocks(body, start(), rows, block, count)
         if known is None or n % block:
             # Of an unknown number of rows there may be none left, which is a block like any other.
             last, sums = body(count * block, tuple(None if x is None else x[count * block :] for x in rows), sums)
@@ -56,6 +58,15 @@ class TensorFlowArithmetic(Arithmetic):
 
     def stop_gradient(self, x: Any) -> Any:
         return tf.stop_gradient(x)
+
+    def scores(self, rows: Any, keys: Any, part: int = 0, alone: bool = False) -> Any:
+        """Keys of outside a loop are transposed there, once: products with a transpose take longer."""
+        graph = getattr(keys, "graph", None)  # an eager tensor has none
+        if graph in (None, tf.compat.v1.get_default_graph()):
+            return super().scores(rows, keys, part, alone)
+        with graph.as_default():
+            turned = tf.transpose(keys)
+        return tf.matmul(rows, turned)
 
     def write_own(self, x: Any, first_row: Any, value: Any) -> Any:
         row = tf.range(self.size(x))
@@ -77,7 +88,7 @@ class TensorFlowArithmetic(Arithmetic):
         return tf.tensor_scatter_nd_update(x, index[:, None], rows)
 
 
-def _blocks(body: Body, sums: tuple[Any, ...], rows: tuple[Any, ...], block: int, count: Any) -> Any:
+def _blocks(body: Body, sums: tuple[Any, ...], rows: tuple[Any, ...], block: Any, count: Any) -> Any:
     """The whole blocks by a while_loop; None cannot go through it, and is left out and put back."""
 
     def run(first: Any, flat: list[Any]) -> Any:
@@ -99,10 +110,6 @@ def _blocks(body: Body, sums: tuple[Any, ...], rows: tuple[Any, ...], block: int
     )
     outputs = [tf.reshape(s.stack(), [-1, *x.shape[1:]]) for s, x in zip(stores, _present(form), strict=True)]
     return _restored(outputs, form), _restored(flat, sums)
-
-
-def _padded(x: Any, rows: int) -> Any:
-    return tf.pad(x, [[0, rows]] + [[0, 0]] * (x.shape.rank - 1))
 
 
 SCALAR = tf.TensorSpec([], tf.int32)

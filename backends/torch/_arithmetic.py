@@ -16,13 +16,12 @@ from infonce.halves import Fused, Halved
 from infonce.spread import FLOOR, NEAR
 
 from . import _kernel, _kernel_products, _kernel_rows, _namespace
-from ._small import LEAST, SAFE, weight_norm, weight_norm_backward
+from ._small import LEAST, NATS, SAFE, weight_norm, weight_norm_backward
 
 NAMES = {getattr(torch, name): name for name in ("float16", "bfloat16", "float32", "float64")}
 # Of halves: from torch 2.8 on.
 SUMS_IN_FLOAT32 = "dtype" in torch.ops.aten.mm.overloads()  # type: ignore[no-untyped-call]
 SMALL = 1 << 16  # entries of a block that costs less than keeping it
-BITS = math.log2(math.e)  # of a nat: exp(z) is exp2(BITS z), which a CPU computes up to three times faster
 
 
 class Normed(NamedTuple):
@@ -165,13 +164,16 @@ class TorchArithmetic(Arithmetic):
             return super().against_others(rows, keys, own, first_row, bounded, halves, far)
         if self._has_kernels(rows, rows.dtype):
             return _kernel.against_others(self.scores, rows, keys, first_row, bounded, halves)
-        base_2 = bounded and halves is None and self._device == "cpu"
-        z = self.half_scores(*halves) if halves else self._scores(rows, keys, scale=BITS if base_2 else 1.0)
+        in_bits = bounded and halves is None and self._device == "cpu"
+        if in_bits:
+            z = self._by_column(rows, keys, scale=1 / NATS)
+        else:
+            z = self.scores(rows, keys) if halves is None else self.half_scores(*halves)
         entries = z.diagonal(first_row).unsqueeze_(1)
-        positive = entries / BITS if base_2 else entries.clone()
+        positive = entries * NATS if in_bits else entries.clone()
         entries.fill_(-math.inf)
         largest = positive.new_zeros(()) if bounded else z.amax(1, True)
-        z = z.exp2_() if base_2 else z.exp_() if bounded else self.exp_shifted(z, largest, far=far)
+        z = z.exp2_() if in_bits else z.exp_() if bounded else self.exp_shifted(z, largest, far=far)
         total = z.sum(1, True)
         entries.copy_(total).neg_()
         p = z if halves is None else z.to(torch.bfloat16)
@@ -224,19 +226,21 @@ class TorchArithmetic(Arithmetic):
             return torch.addmm(total, a, b, out_dtype=torch.float32, out=total)
         return super().add_product(total, a, b)
 
-    def scores(self, rows: Tensor, keys: Tensor, part: int = 0) -> Any:
+    def scores(self, rows: Tensor, keys: Tensor, part: int = 0, alone: bool = False) -> Any:
         if not self.in_place or rows.dtype == torch.bfloat16:
-            return super().scores(rows, keys, part)
-        return self._scores(rows, keys, part)
+            return super().scores(rows, keys, part, alone)
+        if alone and self._device == "cpu":
+            return self._by_column(rows, keys, part)
+        return torch.mm(rows, keys.T, out=self._out(part, rows, (rows.shape[0], keys.shape[0])))
 
-    def _scores(self, rows: Tensor, keys: Tensor, part: int = 0, scale: float = 1.0) -> Tensor:
-        """`scale` times the scores: on a CPU column by column in memory, where products of few rows are faster."""
-        turned = self._device == "cpu"
-        left, right = (keys, rows) if turned else (rows, keys)
-        shape = left.shape[0], right.shape[0]
-        out = left.new_empty(shape) if math.prod(shape) <= SMALL else self._buffer(part, left, shape)
-        torch.addmm(out, left, right.T, beta=0, alpha=scale, out=out)
-        return out.T if turned else out
+    def _by_column(self, rows: Tensor, keys: Tensor, part: int = 0, scale: float = 1.0) -> Tensor:
+        """`scale` times the scores, column by column in memory: of few rows such products are faster on a CPU."""
+        out = self._out(part, keys, (keys.shape[0], rows.shape[0]))
+        return out.addmm_(keys, rows.T, beta=0, alpha=scale).T
+
+    def _out(self, part: int, like: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Memory for a block."""
+        return like.new_empty(shape) if math.prod(shape) <= SMALL else self._buffer(part, like, shape)
 
     def _buffer(self, part: int, like: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Memory for a block that the next block of the same part writes over: fresh pages cost more than the sums."""

@@ -138,17 +138,21 @@ def optax_nt_xent(first: Array, second: Array) -> Array:
 def products(case: Case, block: int) -> Callable[[Array, Array], Any]:
     """The least that is to be multiplied: at once, or in a scan over blocks of rows.
 
-    On a CPU the sum over blocks is a transpose, and its products are kept apart from that: XLA's own way takes longer.
+    On a CPU XLA's product of a transpose takes longer than one that it is kept from folding it into: of a small block
+    that is transposed itself, or of the rows, which gives the sum's transpose.
     """
     count, apart = case.products, jax.lax.optimization_barrier
-    on_cpu = jax.default_backend() == "cpu"
-    turned: Callable[[Array], Array] = jnp.transpose if on_cpu else lambda x: x
+    on_cpu, small = jax.default_backend() == "cpu", block == case.rows and case.rows * case.columns <= 1 << 20
+    turned: Callable[[Array], Array] = jnp.transpose if on_cpu and not small else lambda x: x
 
     def compute(left: Array, right: Array) -> Any:
         def multiply(d_right: Any, rows: Array) -> tuple[Any, Any]:
             logits = rows @ right.T
             if count > 2:
-                of_right = apart(apart(rows.T) @ logits) if on_cpu else logits.T @ rows
+                if not on_cpu or small:
+                    of_right = (apart(logits.T) if on_cpu else logits.T) @ rows
+                else:
+                    of_right = apart(apart(rows.T) @ logits)
                 d_right = of_right if d_right is None else d_right + of_right
             if count > 1:
                 return d_right, logits @ right

@@ -118,9 +118,10 @@ def plain_nt_xent(first: Any, second: Any) -> Any:
 def products(case: Case, block: int, left: Any, right: Any) -> Any:
     """The least that is to be multiplied: at once, or in a loop over blocks of rows."""
     count, blocks = case.products, case.rows // block
+    turned = tf.transpose(right)  # once: a product with a transpose takes longer
 
     def multiply(rows: Any) -> tuple[Any, Any]:
-        logits = tf.matmul(rows, right, transpose_b=True)
+        logits = tf.matmul(rows, turned)
         of_rows = tf.matmul(logits, right) if count > 1 else logits
         return of_rows, tf.matmul(logits, rows, transpose_a=True) if count > 2 else right[:0]
 
