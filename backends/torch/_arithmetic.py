@@ -110,7 +110,7 @@ class TorchArithmetic(Arithmetic):
         size = rows_in_cache(x.shape[1]) if self._device == "cpu" else max(1, len(x))
         for first in range(0, len(x), size):
             part = x[first : first + size]
-            part.mul_(torch.add(rows[first : first + size], columns, out=self._beside(part)))
+            part.mul_(torch.add(rows[first : first + size], columns, out=self._buffer(-1, x, part.shape)))
         return x
 
     def stop_gradient(self, x: Tensor) -> Tensor:

@@ -142,17 +142,21 @@ def products(case: Case, block: int) -> Callable[[Array, Array], Any]:
     that is transposed itself, or of the rows, which gives the sum's transpose.
     """
     count, apart = case.products, jax.lax.optimization_barrier
-    on_cpu, small = jax.default_backend() == "cpu", block == case.rows and case.rows * case.columns <= 1 << 20
-    turned: Callable[[Array], Array] = jnp.transpose if on_cpu and not small else lambda x: x
+    on_cpu = jax.default_backend() == "cpu"
+    turns = on_cpu and not (block == case.rows and case.rows * case.columns <= 1 << 20)
+    turned: Callable[[Array], Array] = jnp.transpose if turns else lambda x: x
+
+    def of_keys(logits: Array, rows: Array) -> Array:
+        """logits^T @ rows, or where it `turns` the transpose of that."""
+        if turns:
+            return apart(apart(rows.T) @ logits)
+        return (apart(logits.T) if on_cpu else logits.T) @ rows
 
     def compute(left: Array, right: Array) -> Any:
         def multiply(d_right: Any, rows: Array) -> tuple[Any, Any]:
             logits = rows @ right.T
             if count > 2:
-                if not on_cpu or small:
-                    of_right = (apart(logits.T) if on_cpu else logits.T) @ rows
-                else:
-                    of_right = apart(apart(rows.T) @ logits)
+                of_right = of_keys(logits, rows)
                 d_right = of_right if d_right is None else d_right + of_right
             if count > 1:
                 return d_right, logits @ right
