@@ -49,7 +49,8 @@ class Arithmetic(Protocol):
         """Run `body(first_row, rows_of_the_block, sums) -> (outputs, sums)` over blocks of rows.
 
         Returns the outputs joined along the rows, and the last sums. The first block's sums are None, or `start()`,
-        which is equivalent. An entry of `rows`, of the outputs or of the sums may be None throughout.
+        which is equivalent. An entry of `rows`, of the outputs or of the sums may be None throughout. An output that
+        is `Held` stays in its blocks: as such it may be among the rows, but the first, of a later loop of these blocks.
         """
         ...
 
@@ -107,20 +108,26 @@ class Arithmetic(Protocol):
         """`x` with -inf where a candidate is absent."""
         return self.xp.where(absent, self.xp.full_like(x, -math.inf), x)
 
-    def mask_visit(self, x: Any, total: Any, views: int) -> Any:
+    def mask_visit(self, x: Any, rows: Any, views: int) -> Any:
         """`x` of `cyclic` with -inf where a row's partner is not of its visit, or of the same sample.
 
-        A row's partners are the total // 2 rows ahead of it, cyclically. With an odd number of views the row opposite
-        may be a negative, which both rows of the pair visit: each counts it half.
+        A row's partners are half of all `rows`, those ahead of it, cyclically. With an odd number of views the row
+        opposite may be a negative, which both rows of the pair visit: each counts it half.
         """
-        xp, samples, half = self.xp, total // views, total // 2
+        absent, opposite = self.outside_visit(x, rows, views)
+        if opposite is not None:
+            x = self.xp.where(opposite, x + math.log(0.5), x)
+        return self.leave_out(x, absent)
+
+    def outside_visit(self, x: Any, rows: Any, views: int) -> tuple[Any, Any]:
+        """For `mask_visit`: which pairs are absent, and which are opposite each other if those count half."""
+        xp, total = self.xp, self.size(rows)
+        samples, half = total // views, total // 2
         ahead = self.ahead(x, self.size(x), self.size(x) + half)
         if not isinstance(samples, int):
             samples = xp.maximum(samples, xp.ones_like(samples))  # unknown, and perhaps 0
         absent = (ahead <= 0) | (ahead > half) | (ahead % samples == 0)
-        if views % 2:
-            x = xp.where(~absent & (2 * ahead == total), x + math.log(0.5), x)
-        return self.leave_out(x, absent)
+        return absent, ~absent & (2 * ahead == total) if views % 2 else None
 
     def mask_samples(self, x: Any, samples: int, views: int) -> Any:
         """`x` of all rows against all, with -inf where both are of the same sample."""
@@ -223,7 +230,7 @@ class Arithmetic(Protocol):
         return x[first_row : first_row + rows, ...]
 
     def after(self, done: Any, x: Any) -> Any:
-        """`x`, for what is to be computed after `done`: made before, it would wait in memory."""
+        """The arrays `x`, for what is to be computed after `done`: made before, it would wait in memory."""
         return x
 
     def stop_gradient(self, x: Any) -> Any:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 Join = Callable[[Iterator[tuple[Any, ...]], int, int], tuple[Any, ...]]  # of the outputs of n rows in blocks
+
+
+class Held(NamedTuple):
+    """Among a loop's outputs and the rows of a later one of the same blocks: what stays in its blocks, unjoined."""
+
+    blocks: Any  # in the loop's body an array
 
 
 class Blocks(NamedTuple):
@@ -28,17 +34,28 @@ def rows_in_cache(width: int) -> int:
     return max(1, (1 << 18) // max(width, 1))
 
 
+def of_each(function: Callable[..., Any], *xs: Sequence[Any]) -> tuple[Any, ...]:
+    """The function of each entry of these that is not None."""
+    return tuple(None if x[0] is None else function(*x) for x in zip(*xs, strict=True))
+
+
+def alone(x: Any) -> Any:
+    """Rows of a loop for its only block."""
+    return x.blocks if isinstance(x, Held) else x
+
+
 def walk(body: Callable[..., Any], rows: tuple[Any, ...], block: int, join: Join) -> Any:
     """`Arithmetic.loop`, a block after the other."""
     n, sums = rows[0].shape[0], None
     if n <= block:
-        return body(0, rows, None)
+        return body(0, of_each(alone, rows), None)
 
     def outputs() -> Iterator[tuple[Any, ...]]:
         nonlocal sums
-        for first in range(0, n, block):
+        for i, first in enumerate(range(0, n, block)):
             end = min(first + block, n)
-            found, sums = body(first, tuple(None if x is None else x[first:end, ...] for x in rows), sums)
+            cut = of_each(lambda x: x.blocks[i] if isinstance(x, Held) else x[first:end, ...], rows)
+            found, sums = body(first, cut, sums)
             yield found
 
     return join(outputs(), n, block), sums
@@ -47,8 +64,11 @@ def walk(body: Callable[..., Any], rows: tuple[Any, ...], block: int, join: Join
 def concatenated(concat: Callable[[list[Any]], Any]) -> Join:
     """The outputs joined at the end."""
 
+    def joined(*blocks: Any) -> Any:
+        return Held([x.blocks for x in blocks]) if isinstance(blocks[0], Held) else concat(list(blocks))
+
     def join(blocks: Iterator[tuple[Any, ...]], n: int, block: int) -> tuple[Any, ...]:
-        return tuple(None if x[0] is None else concat(list(x)) for x in zip(*blocks, strict=True))
+        return of_each(joined, *blocks)
 
     return join
 
@@ -64,9 +84,13 @@ def written(empty: Callable[[Any, tuple[int, ...]], Any]) -> Join:
         for first, found in zip(range(0, n, block), blocks, strict=True):
             size = min(block, n - first)  # of which an output may have a multiple: several views
             if not outputs:
-                outputs = tuple(None if x is None else empty(x, (n * len(x) // size, *x.shape[1:])) for x in found)
+                outputs = of_each(
+                    lambda x: Held([]) if isinstance(x, Held) else empty(x, (n * len(x) // size, *x.shape[1:])), found
+                )
             for whole, x in zip(outputs, found, strict=True):
-                if x is not None:
+                if isinstance(x, Held):
+                    whole.blocks.append(x.blocks)
+                elif x is not None:
                     start = first * len(x) // size
                     whole[start : start + len(x)] = x
         return outputs

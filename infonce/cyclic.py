@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .backend import Arithmetic
+from .blocks import Held
 from .forms import LOWEST, exp_minus, log_of, nonzero
 from .halves import Halved
 
@@ -36,25 +37,21 @@ def taken(b: Arithmetic, halves: Halved, first_row: Any, size: Any) -> Halved:
     return Halved(*(b.take(x, first_row, size) for x in halves))
 
 
-def scored(b: Arithmetic, z: Rows, first_row: Any, size: Any, part: int = 0) -> tuple[Any, Any]:
-    """A block's logits against the rows ahead, (B, B + R/2), -inf where a pair is not of this visit; and those rows.
-
-    The rows are those that the products of the gradient multiply.
-    """
+def scored(b: Arithmetic, z: Rows, first_row: Any, size: Any, part: int = 0) -> Any:
+    """A block's logits against the rows ahead, (B, B + R/2), -inf where a pair is not of this visit."""
     width = size + z.half
     if z.halves_cyclic is None:
-        partners = b.take(z.cyclic, first_row, width)
-        s = b.scores(b.take(z.cyclic, first_row, size), partners, part, alone=z.bounded)
+        rows, partners = b.take(z.cyclic, first_row, size), b.take(z.cyclic, first_row, width)
+        s = b.scores(rows, partners, part, alone=z.bounded)
     else:
-        ahead = taken(b, z.halves_cyclic, first_row, width)
-        s, partners = b.half_scores(taken(b, z.halves_cyclic, first_row, size), ahead, part), ahead.rounded
-    return partners, b.mask_visit(s, b.size(z.rows), z.views)
+        s = b.half_scores(*(taken(b, z.halves_cyclic, first_row, n) for n in (size, width)), part)
+    return b.mask_visit(s, z.rows, z.views)
 
 
-def negatives(b: Arithmetic, z: Rows, block_size: int, kept: list[Any] | None) -> Any:
+def negatives(b: Arithmetic, z: Rows, block_size: int, keep: bool) -> tuple[Any, Held | None]:
     """Half a product: the log-sum-exp over every row's negatives, (R, 1), LOWEST where there is none.
 
-    What `gradient` needs of bounded blocks is `kept`, unless that is None.
+    And, to `keep` them for `gradient`, the exponentials of bounded logits.
     """
     xp = b.xp
 
@@ -63,16 +60,16 @@ def negatives(b: Arithmetic, z: Rows, block_size: int, kept: list[Any] | None) -
         return (xp.zeros_like(like),) if z.bounded else (xp.full_like(like, LOWEST), xp.zeros_like(like))
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
-        partners, s = scored(b, z, first_row, b.size(rows[0]), part=0 if kept is None else first_row)
-        width = b.size(partners)
+        size = b.size(rows[0])
+        width = size + z.half
+        s = scored(b, z, first_row, size, part=first_row if keep else 0)
         if z.bounded:
             (total,) = sums or start()
             e = b.exponential(s)
-            if kept is not None:
-                kept.append((partners, e))
             column = xp.matrix_transpose(b.column_sums(e))
             column = b.take(total, first_row, width) + column
-            return (xp.sum(e, axis=-1, keepdims=True),), (b.put(total, first_row, column),)
+            along = xp.sum(e, axis=-1, keepdims=True)
+            return (along, Held(e) if keep else None), (b.put(total, first_row, column),)
         largest, total = sums or start()
         before = b.take(largest, first_row, width)
         above = xp.maximum(before, xp.matrix_transpose(b.column_maxima(s)))
@@ -85,8 +82,8 @@ def negatives(b: Arithmetic, z: Rows, block_size: int, kept: list[Any] | None) -
 
     each = (z.rows[:, :1],)  # a block's rows are taken from `cyclic`: cut by the loop they would be held once more
     if z.bounded:
-        (along,), (total,) = b.loop(body, start, each, block_size)
-        return log_of(xp, along + met_twice(b, z, total))
+        (along, e), (total,) = b.loop(body, start, each, block_size)
+        return log_of(xp, along + met_twice(b, z, total)), e
     (along, found), (largest, total) = b.loop(body, start, each, block_size)
     again = xp.full_like(along, LOWEST)  # the first half was met again at the end
     again = xp.concat([largest[b.size(z.rows) :, ...], again[z.half :, ...]], axis=0)
@@ -94,7 +91,7 @@ def negatives(b: Arithmetic, z: Rows, block_size: int, kept: list[Any] | None) -
     largest, total = largest[: b.size(z.rows), ...], total[: b.size(z.rows), ...]
     m = xp.maximum(xp.maximum(along, largest), again)
     total = found * xp.exp(along - m) + total * xp.exp(largest - m) + found_again * xp.exp(again - m)
-    return m + xp.log(nonzero(xp, total))
+    return m + xp.log(nonzero(xp, total)), None
 
 
 def met_twice(b: Arithmetic, z: Rows, sums: Any) -> Any:
@@ -105,35 +102,34 @@ def met_twice(b: Arithmetic, z: Rows, sums: Any) -> Any:
     return b.put(once, 0, first_half)
 
 
-def gradient(b: Arithmetic, z: Rows, block_size: int, kept: list[Any] | None, lse: Any, weight: Any) -> Any:
-    """One and a half products, one of `kept` blocks: sum_i weight_i dlse_i / dA, (R, D)."""
+def gradient(b: Arithmetic, z: Rows, block_size: int, kept: Held | None, lse: Any, weight: Any) -> Any:
+    """One and a half products, one where blocks were kept: sum_i weight_i dlse_i / dA, (R, D)."""
     xp = b.xp
+    multiplied = z.cyclic if z.halves_cyclic is None else z.halves_cyclic.rounded
     if z.bounded:
         weight = weight * exp_minus(xp, lse)
     lse_cyclic, weight_cyclic = doubled(b, lse, z.half), doubled(b, weight, z.half)
 
     def start() -> tuple[Any]:
-        return (xp.zeros_like(z.cyclic),)
+        return (b.after(weight, xp.zeros_like(z.cyclic)),)
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
-        lse_row, w_row = rows
+        lse_row, w_row, e = rows
         size = b.size(lse_row)
-        partners, s = kept.pop(0) if kept else scored(b, z, first_row, size)
-        width = b.size(partners)
-        lse_column = xp.matrix_transpose(b.take(lse_cyclic, first_row, width))
+        width = size + z.half
+        s = scored(b, z, first_row, size) if e is None else None
         w_column = xp.matrix_transpose(b.take(weight_cyclic, first_row, width))
         if z.bounded:
-            g = b.times_sum(b.exponential(s) if kept is None else s, w_row, w_column)
+            g = b.times_sum(b.exponential(s) if e is None else e, w_row, w_column)
         else:
+            lse_column = xp.matrix_transpose(b.take(lse_cyclic, first_row, width))
             g = b.exp_shifted(s, lse_column, w_column, keep=True, far=z.far)
             g += b.exp_shifted(s, lse_row, w_row, far=z.far)
+        g = xp.astype(g, multiplied.dtype, copy=False)
         (total,) = sums or start()
-        if z.halves_cyclic is None:
-            a = b.take(z.cyclic, first_row, size)
-        else:
-            g, a = xp.astype(g, partners.dtype), b.take(z.halves_cyclic.rounded, first_row, size)
-        return (b.product(g, partners),), (b.add_transposed(total, g, a, first_row),)
+        ahead = b.product(g, b.take(multiplied, first_row, width))
+        return (ahead,), (b.add_transposed(total, g, b.take(multiplied, first_row, size), first_row),)
 
-    (ahead,), (behind,) = b.loop(body, start, (lse, weight), block_size)
+    (ahead,), (behind,) = b.loop(body, start, (lse, weight, kept), block_size)
     ahead += met_twice(b, z, behind)
     return ahead

@@ -123,10 +123,8 @@ def of_positives(b: Arithmetic, z: Rows, p: Positives, weight: Any, p_negative: 
 
 
 def keeps(b: Arithmetic, options: Options, rows: int | None) -> bool:
-    """Whether blocks of half of all pairs of so many rows may be held: in place, where none of them is copied."""
-    if rows is None or options.block_size is not None:
-        return False
-    return b.in_place and rows * rows // 2 <= 2 * b.blocks().kept
+    """Whether blocks of half of all pairs of so many rows may be held."""
+    return rows is not None and options.block_size is None and rows * rows // 2 <= 2 * b.blocks().kept
 
 
 def solve(
@@ -164,8 +162,8 @@ def solve(
     elif at_once:
         lse, pull = whole(b, z)
     else:
-        kept: list[Any] | None = [] if within and wanted and keeps(b, options, rows) else None
-        lse = negatives(b, z, block_size, kept)
+        keep = within and bool(wanted) and keeps(b, options, rows)
+        lse, kept = negatives(b, z, block_size, keep)
         pull = functools.partial(gradient, b, z, block_size, kept, lse)
     beyond, p_negative = b.softplus(lse - p.lse)
     loss = reduced(b, options, p.loss + beyond, None)
@@ -177,7 +175,7 @@ def solve(
     weight = weight * power
     of_rows = pull(weight * p_negative)
     if z.cyclic is not z.rows:
-        cyclic = b.after(of_rows, z.cyclic)
+        cyclic, back = b.after(of_rows, (z.cyclic, back))
         z = z._replace(rows=b.take(cyclic, 0, b.size(a)), cyclic=cyclic)
     of_rows += of_positives(b, z, p, weight, p_negative)
     of_rows = lowered(of_rows, power)

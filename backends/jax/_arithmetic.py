@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from infonce.backend import Arithmetic, Body
-from infonce.blocks import ON_CPU, ON_GPU, Blocks
+from infonce.blocks import ON_CPU, ON_GPU, Blocks, Held, alone, of_each
 from infonce.halves import Fused, Halved
 
 SMALL = 1 << 20  # entries of a block that is best transposed itself
@@ -60,7 +60,7 @@ class JAXArithmetic(Arithmetic):
         assert rows[0] is not None
         n = rows[0].shape[0]
         if n <= block:
-            return body(0, rows, None)
+            return body(0, of_each(alone, rows), None)
         whole = n - n % block
 
         def step(sums: Any, cut: Any) -> Any:
@@ -68,16 +68,23 @@ class JAXArithmetic(Arithmetic):
             outputs, sums = body(first, of_block, turned(sums))
             return turned(sums), outputs
 
-        blocks = jax.tree.map(lambda x: x[:whole].reshape(-1, block, *x.shape[1:]), rows)
-        blocks = jnp.arange(0, whole, block), blocks
+        def of_blocks(x: Any) -> Any:
+            return x.blocks[0] if isinstance(x, Held) else x[:whole].reshape(-1, block, *x.shape[1:])
+
+        def joined(x: Any, last: Any) -> Any:
+            if isinstance(x, Held):
+                return Held((x.blocks, None if last is None else last.blocks))
+            x = x.reshape(-1, *x.shape[2:])
+            return x if last is None else jnp.concatenate([x, last])
+
+        blocks = jnp.arange(0, whole, block), of_each(of_blocks, rows)
         sums = _as_varying(turned(start()), step, jax.tree.map(lambda x: x[0], blocks))
         sums, outputs = jax.lax.scan(step, sums, blocks)
         sums = turned(sums)
-        outputs = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outputs)
-        if whole < n:
-            last, sums = body(whole, jax.tree.map(lambda x: x[whole:], rows), sums)
-            outputs = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), outputs, last)
-        return outputs, sums
+        if whole == n:
+            return of_each(lambda x: joined(x, None), outputs), sums
+        last, sums = body(whole, of_each(lambda x: x.blocks[1] if isinstance(x, Held) else x[whole:], rows), sums)
+        return of_each(joined, outputs, last), sums
 
     def blocks(self) -> Blocks:
         return ON_GPU if on_gpu() else ON_CPU
@@ -131,6 +138,10 @@ class JAXArithmetic(Arithmetic):
             return (total.T + product).T
         before = jax.lax.dynamic_slice_in_dim(total.T, first_row, p.shape[1], axis=1)
         return jax.lax.dynamic_update_slice_in_dim(total.T, before + product, first_row, axis=1).T
+
+    def after(self, done: Any, x: Any) -> Any:
+        zero = jnp.minimum(jnp.abs(done[0, 0]), 0)
+        return jax.tree.map(lambda y: y + zero.astype(y.dtype), x)
 
     def stop_gradient(self, x: Array) -> Array:
         return jax.lax.stop_gradient(x)

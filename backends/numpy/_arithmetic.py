@@ -163,8 +163,9 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         np.copyto(x, -math.inf, where=absent)
         return x
 
-    def mask_visit(self, x: Any, total: int, views: int) -> Any:
-        size, half, samples = x.shape[0], total // 2, total // views
+    def mask_visit(self, x: Any, rows: Any, views: int) -> Any:
+        size, total = len(x), len(rows)
+        half, samples = total // 2, total // views
         if views % 2 and total % 2 == 0:
             np.einsum("ii->i", x[:, half:])[...] += math.log(0.5)
         for offset in range(samples, half + 1, samples):

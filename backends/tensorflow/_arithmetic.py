@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from infonce.backend import Arithmetic, Body
-from infonce.blocks import ON_CPU, ON_GPU, Blocks
+from infonce.blocks import ON_CPU, ON_GPU, Blocks, Held, alone, of_each
 
 from . import _namespace
 
@@ -33,40 +34,47 @@ class TensorFlowArithmetic(Arithmetic):
 
     def loop(self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Any, ...], block: int) -> Any:
         known = rows[0].shape[0]
-        shapes_known = all(x is None or None not in x.shape[1:] for x in rows)
+        shapes_known = all(x is None or isinstance(x, Held) or None not in x.shape[1:] for x in rows)
         if (known is not None and known <= block) or not shapes_known:
-            return body(0, rows, None)
+            return body(0, of_each(alone, rows), None)
         if known is None:  # XLA wants every slice within bounds, whether it is taken or not: there is always a block
             n: Any = tf.shape(rows[0])[0]
             block = tf.minimum(block, n)
             count = tf.maximum(n // tf.maximum(block, 1), 1)
         else:
             n, count = known, known // block
+        whole = count * block
+
+        def joined(x: Any, last: Any) -> Any:
+            return Held((x.blocks, last.blocks)) if isinstance(x, Held) else tf.concat([x, last], 0)
+
         outputs, sums = _blocks(body, start(), rows, block, count)
-        if known is None or n % block:
-            # Of an unknown number of rows there may be none left, which is a block like any other.
-            last, sums = body(count * block, tuple(None if x is None else x[count * block :] for x in rows), sums)
-            outputs = tuple(None if x is None else tf.concat([x, y], 0) for x, y in zip(outputs, last, strict=True))
-        return outputs, sums
+        if known is not None and n % block == 0:
+            return of_each(lambda x: Held((x.blocks, None)) if isinstance(x, Held) else x, outputs), sums
+        # Of an unknown number of rows there may be none left, which is a block like any other.
+        last, sums = body(whole, of_each(lambda x: x.blocks[1] if isinstance(x, Held) else x[whole:], rows), sums)
+        return of_each(joined, outputs, last), sums
 
     def blocks(self) -> Blocks:
         return ON_GPU if tf.config.list_logical_devices("GPU") else ON_CPU
 
     def after(self, done: Any, x: Any) -> Any:
         with tf.control_dependencies([done]):  # of a graph, whose operations else run as soon as they can
-            return tf.identity(x)
+            return tf.nest.map_structure(lambda y: tf.identity(y) if tf.is_tensor(y) else y, x)
 
     def stop_gradient(self, x: Any) -> Any:
         return tf.stop_gradient(x)
 
     def scores(self, rows: Any, keys: Any, part: int = 0, alone: bool = False) -> Any:
-        """Keys of outside a loop are transposed there, once: products with a transpose take longer."""
-        graph = getattr(keys, "graph", None)  # an eager tensor has none
-        if graph in (None, tf.compat.v1.get_default_graph()):
-            return super().scores(rows, keys, part, alone)
-        with graph.as_default():
+        with where_made(keys):  # a product with a transpose takes longer
             turned = tf.transpose(keys)
         return tf.matmul(rows, turned)
+
+    def outside_visit(self, x: Any, rows: Any, views: int) -> tuple[Any, Any]:
+        if x.shape[0] is None:
+            return super().outside_visit(x, rows, views)
+        with where_made(rows):
+            return super().outside_visit(x, rows, views)
 
     def write_own(self, x: Any, first_row: Any, value: Any) -> Any:
         row = tf.range(self.size(x))
@@ -88,28 +96,40 @@ class TensorFlowArithmetic(Arithmetic):
         return tf.tensor_scatter_nd_update(x, index[:, None], rows)
 
 
+def where_made(x: Any) -> Any:
+    """The graph of `x`: what is the same for all blocks of a loop is made outside it, once."""
+    graph = getattr(x, "graph", None)  # an eager tensor has none
+    return contextlib.nullcontext() if graph is None else graph.as_default()
+
+
 def _blocks(body: Body, sums: tuple[Any, ...], rows: tuple[Any, ...], block: Any, count: Any) -> Any:
     """The whole blocks by a while_loop; None cannot go through it, and is left out and put back."""
 
-    def run(first: Any, flat: list[Any]) -> Any:
-        cut = (x if x is None else tf.slice(x, [first] + [0] * (x.shape.rank - 1), [block, *x.shape[1:]]) for x in rows)
-        return body(first, tuple(cut), _restored(flat, sums))
+    def of_block(x: Any, i: Any) -> Any:
+        if isinstance(x, Held):
+            return x.blocks[0].read(i)
+        return tf.slice(x, [i * block] + [0] * (x.shape.rank - 1), [block, *x.shape[1:]])
+
+    def run(i: Any, flat: list[Any]) -> Any:
+        return body(i * block, of_each(lambda x: of_block(x, i), rows), _restored(flat, sums))
 
     start = _present(sums)
-    form, _ = (
-        tf.function(lambda first: run(first, start), autograph=False).get_concrete_function(SCALAR).structured_outputs
-    )
-    stores = [tf.TensorArray(x.dtype, count, element_shape=x.shape) for x in _present(form)]
+    form, _ = tf.function(lambda i: run(i, start), autograph=False).get_concrete_function(SCALAR).structured_outputs
+    arrays = [alone(x) for x in _present(form)]
+    stores = [tf.TensorArray(x.dtype, count, element_shape=x.shape) for x in arrays]
 
     def step(i: Any, flat: list[Any], stores: list[Any]) -> Any:
-        outputs, new = run(i * block, flat)
-        return i + 1, _present(new), [s.write(i, x) for s, x in zip(stores, _present(outputs), strict=True)]
+        outputs, new = run(i, flat)
+        return i + 1, _present(new), [s.write(i, alone(x)) for s, x in zip(stores, _present(outputs), strict=True)]
 
     _, flat, stores = tf.while_loop(
         lambda i, *_: i < count, step, (0, start, stores), parallel_iterations=1, maximum_iterations=count
     )
-    outputs = [tf.reshape(s.stack(), [-1, *x.shape[1:]]) for s, x in zip(stores, _present(form), strict=True)]
-    return _restored(outputs, form), _restored(flat, sums)
+
+    def joined(store: Any, x: Any) -> Any:
+        return Held(store) if isinstance(x, Held) else tf.reshape(store.stack(), [-1, *x.shape[1:]])
+
+    return of_each(lambda x, store: joined(store, x), form, _restored(stores, form)), _restored(flat, sums)
 
 
 SCALAR = tf.TensorSpec([], tf.int32)

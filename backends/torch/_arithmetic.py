@@ -129,10 +129,11 @@ class TorchArithmetic(Arithmetic):
     def leave_out(self, x: Tensor, absent: Tensor) -> Any:
         return x.masked_fill_(absent, -math.inf) if self.in_place else super().leave_out(x, absent)
 
-    def mask_visit(self, x: Tensor, total: int, views: int) -> Any:
+    def mask_visit(self, x: Tensor, rows: Tensor, views: int) -> Any:
         if not self.in_place:
-            return super().mask_visit(x, total, views)
-        size, half, samples = x.shape[0], total // 2, total // views
+            return super().mask_visit(x, rows, views)
+        size, total = len(x), len(rows)
+        half, samples = total // 2, total // views
         if self._corner is None or len(self._corner) != size:
             self._corner = torch.ones(size, size, dtype=torch.bool, device=x.device).tril_()
         if views % 2 and total % 2 == 0:
