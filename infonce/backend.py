@@ -38,8 +38,8 @@ class Arithmetic(Protocol):
         """The number of rows of `x`: an int, or an integer tensor where it is not known yet."""
         ...
 
-    def ahead(self, like: Any, rows: int, columns: Any) -> Any:
-        """(rows, columns) integers j - i, on the device of `like`."""
+    def indices(self, like: Any, n: Any) -> Any:
+        """(1, n): the integers from 0 on, on the device of `like`."""
         ...
 
     def blocks(self) -> Blocks:
@@ -93,7 +93,7 @@ class Arithmetic(Protocol):
 
     def write_own(self, x: Any, first_row: Any, value: Any) -> Any:
         """`x` with `value`, a number or (B, 1), at (i, first_row + i)."""
-        value = self.xp.full_like(x, value) if isinstance(value, float) else value
+        value = self.xp.full_like(x[:, :1], value) if isinstance(value, float) else value
         return self.xp.where(self._is_own(x, first_row), value, x)
 
     def write_own_after(self, x: Any, first_row: Any, value: Any) -> Any:
@@ -102,11 +102,12 @@ class Arithmetic(Protocol):
 
     def _is_own(self, x: Any, first_row: Any) -> Any:
         columns = self.shape(x)[1] or self.size(self.xp.matrix_transpose(x))
-        return self.ahead(x, self.size(x), columns) == first_row
+        rows = self.xp.matrix_transpose(self.indices(x, self.size(x)))
+        return self.indices(x, columns) == rows + first_row
 
     def leave_out(self, x: Any, absent: Any) -> Any:
         """`x` with -inf where a candidate is absent."""
-        return self.xp.where(absent, self.xp.full_like(x, -math.inf), x)
+        return self.xp.where(absent, self.xp.full_like(x[:1, :1], -math.inf), x)
 
     def mask_visit(self, x: Any, rows: Any, views: int) -> Any:
         """`x` of `cyclic` with -inf where a row's partner is not of its visit, or of the same sample.
@@ -123,16 +124,16 @@ class Arithmetic(Protocol):
         """For `mask_visit`: which pairs are absent, and which are opposite each other if those count half."""
         xp, total = self.xp, self.size(rows)
         samples, half = total // views, total // 2
-        ahead = self.ahead(x, self.size(x), self.size(x) + half)
+        i, j = xp.matrix_transpose(self.indices(x, self.size(x))), self.indices(x, self.size(x) + half)
         if not isinstance(samples, int):
             samples = xp.maximum(samples, xp.ones_like(samples))  # unknown, and perhaps 0
-        absent = (ahead <= 0) | (ahead > half) | (ahead % samples == 0)
-        return absent, ~absent & (2 * ahead == total) if views % 2 else None
+        absent = (j <= i) | (j > i + half) | (j % samples == i % samples)
+        return absent, ~absent & (2 * j == 2 * i + total) if views % 2 else None
 
     def mask_samples(self, x: Any, samples: int, views: int) -> Any:
         """`x` of all rows against all, with -inf where both are of the same sample."""
-        ahead = self.ahead(x, self.size(x), self.size(x))
-        return self.leave_out(x, ahead % max(samples, 1) == 0)
+        sample = self.indices(x, self.size(x)) % max(samples, 1)
+        return self.leave_out(x, sample == self.xp.matrix_transpose(sample))
 
     def against_others(
         self,
@@ -218,12 +219,16 @@ class Arithmetic(Protocol):
         """total + a @ b; a total of None is zero."""
         return self.product(a, b) if total is None else total + self.product(a, b)
 
-    def add_transposed(self, total: Any, p: Any, rows: Any, first_row: Any = None) -> Any:
-        """total + p^T @ rows, or added to the total from `first_row` on; without that a total of None is zero."""
-        p = self.xp.matrix_transpose(p)
-        if first_row is None:
-            return self.add_product(total, p, rows)
-        return self.put(total, first_row, self.add_product(self.take(total, first_row, self.size(p)), p, rows))
+    def add_transposed(self, total: Any, p: Any, rows: Any) -> Any:
+        """total + p^T @ rows; a total of None is zero."""
+        return self.add_product(total, self.xp.matrix_transpose(p), rows)
+
+    def add_both(self, total: Any, p: Any, rows: Any, partners: Any, first_row: Any) -> Any:
+        """The total, and added from `first_row` on p @ partners and p^T @ rows."""
+        for one, other in ((self.xp.matrix_transpose(p), rows), (p, partners)):
+            own = self.take(total, first_row, self.size(one))
+            total = self.put(total, first_row, self.add_product(own, one, other))
+        return total
 
     def take(self, x: Any, first_row: Any, rows: Any) -> Any:
         """As many rows of `x` from `first_row` on; perhaps a view."""
@@ -232,6 +237,10 @@ class Arithmetic(Protocol):
     def after(self, done: Any, x: Any) -> Any:
         """The arrays `x`, for what is to be computed after `done`: made before, it would wait in memory."""
         return x
+
+    def zeros_after(self, done: Any, like: Any) -> Any:
+        """Zeros like `like`, which stand `after` what is done, a matrix."""
+        return self.xp.zeros_like(like)
 
     def stop_gradient(self, x: Any) -> Any:
         """`x` as a constant to the framework's autodiff."""

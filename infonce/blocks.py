@@ -50,12 +50,13 @@ def walk(body: Callable[..., Any], rows: tuple[Any, ...], block: int, join: Join
     if n <= block:
         return body(0, of_each(alone, rows), None)
 
+    def cut(x: Any, first: int) -> Any:
+        return x.blocks[first // block] if isinstance(x, Held) else x[first : min(first + block, n), ...]
+
     def outputs() -> Iterator[tuple[Any, ...]]:
         nonlocal sums
-        for i, first in enumerate(range(0, n, block)):
-            end = min(first + block, n)
-            cut = of_each(lambda x: x.blocks[i] if isinstance(x, Held) else x[first:end, ...], rows)
-            found, sums = body(first, cut, sums)
+        for first in range(0, n, block):
+            found, sums = body(first, tuple(None if x is None else cut(x, first) for x in rows), sums)
             yield found
 
     return join(outputs(), n, block), sums
@@ -80,13 +81,13 @@ def written(empty: Callable[[Any, tuple[int, ...]], Any]) -> Join:
     """
 
     def join(blocks: Iterator[tuple[Any, ...]], n: int, block: int) -> tuple[Any, ...]:
+        def room(x: Any) -> Any:
+            return Held([]) if isinstance(x, Held) else empty(x, (n * len(x) // block, *x.shape[1:]))
+
         outputs: tuple[Any, ...] = ()
         for first, found in zip(range(0, n, block), blocks, strict=True):
             size = min(block, n - first)  # of which an output may have a multiple: several views
-            if not outputs:
-                outputs = of_each(
-                    lambda x: Held([]) if isinstance(x, Held) else empty(x, (n * len(x) // size, *x.shape[1:])), found
-                )
+            outputs = outputs or of_each(room, found)
             for whole, x in zip(outputs, found, strict=True):
                 if isinstance(x, Held):
                     whole.blocks.append(x.blocks)

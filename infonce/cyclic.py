@@ -44,7 +44,8 @@ def scored(b: Arithmetic, z: Rows, first_row: Any, size: Any, part: int = 0) -> 
         rows, partners = b.take(z.cyclic, first_row, size), b.take(z.cyclic, first_row, width)
         s = b.scores(rows, partners, part, alone=z.bounded)
     else:
-        s = b.half_scores(*(taken(b, z.halves_cyclic, first_row, n) for n in (size, width)), part)
+        left, right = (taken(b, z.halves_cyclic, first_row, n) for n in (size, width))
+        s = b.half_scores(left, right, part)
     return b.mask_visit(s, z.rows, z.views)
 
 
@@ -111,7 +112,7 @@ def gradient(b: Arithmetic, z: Rows, block_size: int, kept: Held | None, lse: An
     lse_cyclic, weight_cyclic = doubled(b, lse, z.half), doubled(b, weight, z.half)
 
     def start() -> tuple[Any]:
-        return (b.after(weight, xp.zeros_like(z.cyclic)),)
+        return (b.zeros_after(weight, z.cyclic),)
 
     def body(first_row: Any, rows: tuple[Any, ...], sums: Any) -> Any:
         lse_row, w_row, e = rows
@@ -127,9 +128,8 @@ def gradient(b: Arithmetic, z: Rows, block_size: int, kept: Held | None, lse: An
             g += b.exp_shifted(s, lse_row, w_row, far=z.far)
         g = xp.astype(g, multiplied.dtype, copy=False)
         (total,) = sums or start()
-        ahead = b.product(g, b.take(multiplied, first_row, width))
-        return (ahead,), (b.add_transposed(total, g, b.take(multiplied, first_row, size), first_row),)
+        own, partners = (b.take(multiplied, first_row, n) for n in (size, width))
+        return (), (b.add_both(total, g, own, partners, first_row),)
 
-    (ahead,), (behind,) = b.loop(body, start, (lse, weight, kept), block_size)
-    ahead += met_twice(b, z, behind)
-    return ahead
+    _, (total,) = b.loop(body, start, (lse, weight, kept), block_size)
+    return met_twice(b, z, total)

@@ -54,7 +54,7 @@ class Queue(NamedTuple, Generic[Array]):
             TypeError: `size` is no int, `like` is no floating-point array, or `ids` are no integers.
         """
         b = _checked("like", like, ids)
-        xp, zeros = b.xp, b.ahead(like, 1, checks.positive_int("size", size)) * 0  # (1, size) integers
+        xp, zeros = b.xp, b.indices(like, checks.positive_int("size", size)) * 0  # (1, size) integers
         row = xp.sum(xp.zeros_like(like), axis=0, keepdims=True)  # of no rows too
         column = xp.matrix_transpose(xp.astype(zeros, like.dtype))
         zeros = xp.squeeze(zeros, axis=0)
@@ -76,7 +76,7 @@ class Queue(NamedTuple, Generic[Array]):
         """
         b = _checked("keys", keys, ids, self)
         xp, size = b.xp, b.size(self.keys)
-        filled = xp.squeeze(b.ahead(keys, 1, b.size(keys)), axis=0) >= 0
+        filled = xp.squeeze(b.indices(keys, b.size(keys)), axis=0) >= 0
 
         def joined(new: Any, old: Any) -> Any:
             return xp.concat([new, old], axis=0)[:size, ...]

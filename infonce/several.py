@@ -120,7 +120,7 @@ def folded(xp: Any, x: Any, like: Any, views: int) -> Any:
 def labels_of(b: Arithmetic, inputs: Inputs, rows: Any, views: int) -> Any:
     """A label for each row, (R, 1): the sample's number where no positives are given."""
     if inputs.positives is None:
-        return repeated(b.xp, b.ahead(rows, 1, b.size(rows) // views), views)
+        return repeated(b.xp, b.indices(rows, b.size(rows) // views), views)
     return repeated(b.xp, inputs.positives, views) if len(inputs.positives.shape) == 1 else None
 
 

@@ -53,8 +53,8 @@ class JAXArithmetic(Arithmetic):
     def size(self, x: Array) -> int:
         return x.shape[0]
 
-    def ahead(self, like: Array, rows: int, columns: int) -> Array:
-        return jnp.arange(columns)[None, :] - jnp.arange(rows)[:, None]
+    def indices(self, like: Array, n: int) -> Array:
+        return jnp.arange(n)[None, :]
 
     def loop(self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Array | None, ...], block: int) -> Any:
         assert rows[0] is not None
@@ -120,28 +120,33 @@ class JAXArithmetic(Arithmetic):
     def product(self, a: Array, b: Array) -> Array:
         return jnp.matmul(a, b, preferred_element_type=jnp.promote_types(a.dtype, jnp.float32))
 
-    def add_transposed(self, total: Array | None, p: Array, rows: Array, first_row: Any = None) -> Any:
+    def add_transposed(self, total: Array | None, p: Array, rows: Array) -> Any:
         """On a CPU XLA's product of a transpose takes up to twice as long as one that it is kept from folding it into.
 
         A small block is transposed; of others the rows are, which gives the transpose of what is wanted: as such it is
         summed over the blocks (see `turned`).
         """
         if not on_cpu():
-            return super().add_transposed(total, p, rows, first_row)
-        apart: Callable[[Array], Array] = jax.lax.optimization_barrier
+            return super().add_transposed(total, p, rows)
         if total is None and p.size <= SMALL:
             return self.product(apart(p.T), rows)
         product = apart(self.product(apart(rows.T), p))
-        if total is None:
-            return product.T
-        if first_row is None:
-            return (total.T + product).T
-        before = jax.lax.dynamic_slice_in_dim(total.T, first_row, p.shape[1], axis=1)
-        return jax.lax.dynamic_update_slice_in_dim(total.T, before + product, first_row, axis=1).T
+        return product.T if total is None else (total.T + product).T
 
-    def after(self, done: Any, x: Any) -> Any:
-        zero = jnp.minimum(jnp.abs(done[0, 0]), 0)
-        return jax.tree.map(lambda y: y + zero.astype(y.dtype), x)
+    def add_both(self, total: Array, p: Array, rows: Array, partners: Array, first_row: Any) -> Any:
+        if not on_cpu():
+            return super().add_both(total, p, rows, partners, first_row)
+        total = total.T
+        for product in apart(self.product(apart(rows.T), p)), apart(self.product(p, partners)).T:
+            own = jax.lax.dynamic_slice_in_dim(total, first_row, product.shape[1], axis=1)
+            total = jax.lax.dynamic_update_slice_in_dim(total, own + product, first_row, axis=1)
+        return total.T
+
+    def after(self, done: Array, x: Any) -> Any:
+        return jax.tree.map(lambda y: y + _zero_of(done).astype(y.dtype), x)
+
+    def zeros_after(self, done: Array, like: Array) -> Array:
+        return jnp.full_like(like, _zero_of(done))
 
     def stop_gradient(self, x: Array) -> Array:
         return jax.lax.stop_gradient(x)
@@ -151,6 +156,16 @@ class JAXArithmetic(Arithmetic):
 
     def put(self, x: Array, first_row: Any, rows: Array) -> Array:
         return jax.lax.dynamic_update_slice_in_dim(x, rows, first_row, 0)
+
+
+def _zero_of(done: Array) -> Array:
+    """0 once this is there (NaN where it is): XLA drops what it is told of the order, but not a sum."""
+    return jnp.minimum(jnp.abs(jnp.sum(done[:1, :1])), 0)
+
+
+def apart(x: Array) -> Array:
+    """`x`, which XLA folds into no product."""
+    return jax.lax.optimization_barrier(x)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def varying(x: Any) -> frozenset[str]:

@@ -44,11 +44,8 @@ class ArrayAPIArithmetic(Arithmetic):
     def size(self, x: Any) -> int:
         return int(x.shape[0])
 
-    def ahead(self, like: Any, rows: int, columns: int) -> Any:
-        xp = self.xp
-        device = array_api_compat.device(like)
-        i, j = xp.arange(rows, device=device), xp.arange(columns, device=device)
-        return xp.expand_dims(j, axis=0) - xp.expand_dims(i, axis=1)
+    def indices(self, like: Any, n: int) -> Any:
+        return self.xp.expand_dims(self.xp.arange(n, device=array_api_compat.device(like)), axis=0)
 
     def loop(self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Any, ...], block: int) -> Any:
         return walk(body, rows, block, concatenated(self.xp.concat))
@@ -216,6 +213,6 @@ class NumPyArithmetic(ArrayAPIArithmetic):
             return super().through_unit_rows(gradient, made, back)
         length, over = back
         along = np.vecdot(made, gradient)[..., None] * (over * over)
-        gradient -= np.multiply(made, along, out=self._buffer(-3, made, made.shape))
+        gradient -= np.multiply(made, along, out=self._buffer(-2, made, made.shape))
         gradient /= length
         return gradient

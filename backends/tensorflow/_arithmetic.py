@@ -29,8 +29,8 @@ class TensorFlowArithmetic(Arithmetic):
     def size(self, x: Any) -> Any:
         return tf.shape(x)[0] if x.shape[0] is None else x.shape[0]
 
-    def ahead(self, like: Any, rows: Any, columns: Any) -> Any:
-        return tf.range(columns) - tf.range(rows)[:, None]
+    def indices(self, like: Any, n: Any) -> Any:
+        return tf.range(n)[None, :]
 
     def loop(self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Any, ...], block: int) -> Any:
         known = rows[0].shape[0]
@@ -62,6 +62,10 @@ class TensorFlowArithmetic(Arithmetic):
         with tf.control_dependencies([done]):  # of a graph, whose operations else run as soon as they can
             return tf.nest.map_structure(lambda y: tf.identity(y) if tf.is_tensor(y) else y, x)
 
+    def zeros_after(self, done: Any, like: Any) -> Any:
+        zero = tf.minimum(tf.abs(tf.reduce_sum(done[:1, :1])), 0)  # not known before: else the graph would hold them
+        return tf.fill(tf.shape(like), tf.cast(zero, like.dtype))
+
     def stop_gradient(self, x: Any) -> Any:
         return tf.stop_gradient(x)
 
@@ -69,6 +73,11 @@ class TensorFlowArithmetic(Arithmetic):
         with where_made(keys):  # a product with a transpose takes longer
             turned = tf.transpose(keys)
         return tf.matmul(rows, turned)
+
+    def add_both(self, total: Any, p: Any, rows: Any, partners: Any, first_row: Any) -> Any:
+        theirs, size = tf.matmul(p, rows, transpose_a=True), self.size(rows)
+        both = tf.concat([theirs[:size] + tf.matmul(p, partners), theirs[size:]], 0)
+        return self.put(total, first_row, self.take(total, first_row, self.size(partners)) + both)
 
     def outside_visit(self, x: Any, rows: Any, views: int) -> tuple[Any, Any]:
         if x.shape[0] is None:

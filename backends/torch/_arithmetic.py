@@ -65,9 +65,8 @@ class TorchArithmetic(Arithmetic):
     def size(self, x: Tensor) -> int:
         return x.shape[0]
 
-    def ahead(self, like: Tensor, rows: int, columns: int) -> Tensor:
-        i = torch.arange(rows, dtype=torch.int32, device=like.device)
-        return torch.arange(columns, dtype=torch.int32, device=like.device) - i[:, None]
+    def indices(self, like: Tensor, n: int) -> Tensor:
+        return torch.arange(n, dtype=torch.int32, device=like.device)[None, :]
 
     def blocks(self) -> Blocks:
         if self._device != "cpu":
@@ -91,7 +90,7 @@ class TorchArithmetic(Arithmetic):
     ) -> Any:
         if not self.in_place:
             return super().exp_shifted(x, shift, weight, keep)
-        x = torch.sub(x, shift, out=self._beside(x)) if keep else x.sub_(shift)
+        x = torch.sub(x, shift, out=self._buffer(-1, x, x.shape)) if keep else x.sub_(shift)
         if far:
             floor, above = FLOOR[x.element_size()]
             x = threshold(x.clamp_min_(floor).exp_(), above, 0.0, inplace=True)
@@ -249,10 +248,6 @@ class TorchArithmetic(Arithmetic):
         if held is None or held.numel() < size:
             held = self._buffers[part] = like.new_empty(shape)
         return held if held.shape == shape else held.view(-1)[:size].view(shape)
-
-    def _beside(self, x: Tensor) -> Tensor:
-        """A buffer of the shape of `x`, as that lies in memory."""
-        return self._buffer(-1, x, x.T.shape).T if by_column(x) else self._buffer(-1, x, x.shape)
 
     def positive_scores(self, rows: Tensor, keys: Tensor, block: Tensor | None, first_row: int) -> Any:
         if not self.in_place or block is None:
