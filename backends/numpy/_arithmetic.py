@@ -204,15 +204,16 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         least, most = (over, over) if isinstance(over, float) else (over.min(), over.max())
         if not (least > LEAST and most < 1 / LEAST):
             return super().unit_rows(x, dtype, over)
-        length = np.sqrt(squares)
-        length *= over
+        length = np.sqrt(squares) if isinstance(over, float) and over == 1 else np.sqrt(squares) * over
         return x / length, Normed(length, over)
 
     def through_unit_rows(self, gradient: Any, made: Any, back: Any) -> Any:
         if not isinstance(back, Normed):
             return super().through_unit_rows(gradient, made, back)
         length, over = back
-        along = np.vecdot(made, gradient)[..., None] * (over * over)
+        along = np.vecdot(made, gradient)[..., None]
+        if not (isinstance(over, float) and over == 1):
+            along *= over * over
         gradient -= np.multiply(made, along, out=self._buffer(-2, made, made.shape))
         gradient /= length
         return gradient

@@ -36,7 +36,11 @@ class ArrayAPIBackend(ArrayAPIArithmetic):
     def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
         loss, gradients, measures = solve(self.run(), options, inputs, wanted)
         loss = (loss, measures) if options.measure else loss
-        return loss, {name: self.xp.astype(g, getattr(inputs, name).dtype, copy=False) for name, g in gradients.items()}
+        return loss, {name: self.as_given(g, getattr(inputs, name)) for name, g in gradients.items()}
+
+    def as_given(self, gradient: Any, x: Any) -> Any:
+        """The gradient with respect to `x`, in its dtype, and of its subclass."""
+        return self.xp.astype(gradient, x.dtype, copy=False)
 
     def run(self) -> ArrayAPIArithmetic:
         """What one run of the engine computes with."""
@@ -57,13 +61,11 @@ class NumPyBackend(ArrayAPIBackend):
 
     def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
         with np.errstate(all="ignore"):  # an exponential that underflows, or a NaN of the caller's, is no event here
-            loss, gradients = super().solve(options, inputs, wanted)
-        return loss, {name: as_given(g, getattr(inputs, name)) for name, g in gradients.items()}
+            return super().solve(options, inputs, wanted)
 
-
-def as_given(gradient: Any, x: Any) -> Any:
-    """The gradient of a subclass's array as that subclass."""
-    return gradient if type(x) is np.ndarray else x.__array_wrap__(np.asarray(gradient))
+    def as_given(self, gradient: Any, x: Any) -> Any:
+        gradient = np.asarray(gradient, x.dtype)
+        return gradient if type(x) is np.ndarray else x.__array_wrap__(gradient)
 
 
 BACKEND = NumPyBackend(np, "numpy")
