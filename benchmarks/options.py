@@ -20,7 +20,7 @@ import infonce
 from _cases import TEMPERATURE, Case
 from _command import FEWEST_ROUNDS, Contenders, contenders, each_in_its_process, folder, frameworks, parser, show
 from _measure import Call, compare
-from infonce.backend import backend_of
+from infonce.lookup import backend_of
 
 SIZES = {"full": (4096, 256), "quick": (512, 64), "tiny": (16, 4)}  # N, D
 SECONDS = {"full": 2.0, "quick": 0.2, "tiny": 0.0}

@@ -6,8 +6,9 @@ import warnings
 from numbers import Integral, Real
 from typing import Any
 
-from .backend import Backend, backend_of
+from .backend import Backend
 from .frame import FULL
+from .lookup import backend_of
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 SMALLEST = {"float32": 2.0**-126, "float64": 2.0**-1022}  # normal numbers

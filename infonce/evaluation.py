@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import checks, measures
-from .backend import backend_of
 from .calls import preparation
+from .lookup import backend_of
 from .losses import info_nce
 from .rows import unit_rows
 

@@ -60,6 +60,20 @@ def test_numpy_holds_few_arrays_of_all_rows(function: Any, options: dict[str, An
     assert peak < sides * query.nbytes  # NT-Xent: 2 of views, 6 in `cyclic`, 2 of gradients, 1 of a product
 
 
+@pytest.mark.parametrize(
+    ("function", "options", "sides"),
+    [(info_nce, {}, 3.1), (info_nce, {"symmetric": True}, 4.1), (nt_xent, {}, 11.1)],
+    ids=["one direction", "symmetric", "nt_xent"],
+)
+def test_jax_holds_few_arrays_of_all_rows(function: Any, options: dict[str, Any], sides: float) -> None:
+    import jax
+
+    side = jax.ShapeDtypeStruct((1024, 512), jax.numpy.float32)
+    step = jax.value_and_grad(lambda *x: function(*x, temperature=0.2, block_size=8, **options), (0, 1))
+    held = jax.jit(step).lower(side, side).compile().memory_analysis().temp_size_in_bytes
+    assert held < sides * 4 * side.size
+
+
 def test_numpy_peak_grows_linearly() -> None:
     peaks = []
     for rows in (2000, 4000):
