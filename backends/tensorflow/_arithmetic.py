@@ -9,9 +9,6 @@ from typing import Any
 
 import tensorflow as tf
 
-# The only way to ask whether XLA will compile a graph.
-from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext  # type: ignore[import-not-found]
-
 from infonce.backend import Arithmetic, Body
 from infonce.blocks import ON_CPU, ON_GPU, Blocks, Held, alone, of_each
 
@@ -91,7 +88,7 @@ class TensorFlowArithmetic(Arithmetic):
     def write_own(self, x: Any, first_row: Any, value: Any) -> Any:
         row = tf.range(self.size(x))
         value = tf.fill(tf.shape(row), tf.constant(value, x.dtype)) if isinstance(value, float) else value[:, 0]
-        if x.shape[0] and (isinstance(first_row, int) or not in_xla()):
+        if x.shape[0] and isinstance(first_row, int):  # XLA must know it
             return tf.linalg.set_diag(x, value, k=first_row)  # in place: a scatter copies the block
         return tf.tensor_scatter_nd_update(x, tf.stack([row, row + first_row], axis=1), value)
 
@@ -112,11 +109,6 @@ class TensorFlowArithmetic(Arithmetic):
     def put(self, x: Any, first_row: Any, rows: Any) -> Any:
         index = first_row + tf.range(tf.shape(rows)[0])
         return tf.tensor_scatter_nd_update(x, index[:, None], rows)
-
-
-def in_xla() -> bool:
-    """Whether XLA is to compile the graph that is being built."""
-    return bool(GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()))
 
 
 def where_made(x: Any) -> Any:
