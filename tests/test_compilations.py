@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from infonce import info_nce
+from infonce import info_nce, nt_xent
 
 SIZES = (8, 32, 100, 513, 700)
 FEATURES = 6
@@ -98,6 +99,27 @@ def test_tensorflow_traces_an_open_batch_size_once(mode: str, jit_compile: bool)
             np.testing.assert_allclose(found, want, rtol=1e-12, atol=1e-14)
         assert with_traces == len(traces) - 1
     assert len(traces) == 1 + len(SIZES)
+
+
+@pytest.mark.parametrize("rows", [7, 20])
+@pytest.mark.parametrize(
+    "function", [info_nce, nt_xent, functools.partial(info_nce, symmetric=True)], ids=["one", "nt_xent", "symmetric"]
+)
+def test_a_trace_of_tensorflow_made_without_xla_compiles_within_it(function: Any, rows: int) -> None:
+    import tensorflow as tf
+
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
+    def step(*sides: tf.Tensor) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(sides)
+            loss = function(*sides, temperature=0.2, block_size=8)
+        return loss, *tape.gradient(loss, sides)
+
+    sides = [tf.constant(RNG.normal(size=(rows, FEATURES))) for _ in range(2)]
+    traced = step.get_concrete_function(*sides)
+    compiled = tf.function(lambda *x: traced(*x), jit_compile=True, autograph=False)
+    for got, want in zip(compiled(*sides), step(*sides), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("jit", [False, True])
