@@ -19,14 +19,16 @@ class Blocks(NamedTuple):
 
     whole: int  # so many logits are one block
     kept: int  # so many, too, where the slopes would have to make them again
+    pairs: int  # the same of rows against themselves, each pair of which is scored once only in several blocks
     entries: int  # logits held at a time of a larger batch; up to twice as many where those are not `FEWEST` rows
     rows: int  # at most; twice as many where fused passes hold halves, not logits
 
 
 FEWEST = 128  # rows: a product of fewer costs more
-FUNCTIONAL = Blocks(1 << 20, 1 << 20, 1 << 22, 512)  # where nothing is done in place, several copies are held
-ON_CPU = Blocks(1 << 20, 1 << 24, 1 << 22, 512)  # most logits stay in the caches
-ON_GPU = Blocks(1 << 26, 1 << 26, 1 << 29, 8192)  # 2 GiB in float32: few calls, whose sums over blocks cost little
+FUNCTIONAL = Blocks(1 << 20, 1 << 20, 1 << 20, 1 << 22, 512)  # where nothing is done in place, several copies are held
+ON_CPU = Blocks(1 << 20, 1 << 24, 1 << 24, 1 << 22, 512)  # most logits stay in the caches
+# 2 GiB in float32: few calls, whose sums over blocks cost little.
+ON_GPU = Blocks(1 << 26, 1 << 26, 1 << 26, 1 << 29, 8192)
 
 
 def rows_in_cache(width: int) -> int:

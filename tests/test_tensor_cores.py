@@ -147,7 +147,7 @@ def test_passes_of_tf32_take_rounded_rows_in_blocks(
     monkeypatch.setattr(TorchArithmetic, "fused", lambda *_: passes)
     monkeypatch.setattr(TorchArithmetic, "loop", remembered)
     monkeypatch.setattr(_small, "applies", lambda *_: False)  # a CPU's own
-    monkeypatch.setattr(TorchArithmetic, "blocks", lambda _: Blocks(whole=1000, kept=1000, entries=1 << 20, rows=100))
+    monkeypatch.setattr(TorchArithmetic, "blocks", lambda _: Blocks(1000, 1000, 1000, entries=1 << 20, rows=100))
     got = torch.autograd.grad(loss(*inputs).square().sum(), inputs)
     assert passes.made == made
     assert blocks == {100}  # twice as many would be of halves

@@ -143,7 +143,7 @@ class JAXArithmetic(Arithmetic):
         return total.T
 
     def after(self, done: Array, x: Any) -> Any:
-        return jax.tree.map(lambda y: y + _zero_of(done).astype(y.dtype), x)
+        return jax.tree.map(lambda y: y + _zero_of(done), x)
 
     def zeros_after(self, done: Array, like: Array) -> Array:
         return jnp.full_like(like, _zero_of(done))

@@ -71,7 +71,7 @@ class TorchArithmetic(Arithmetic):
     def blocks(self) -> Blocks:
         if self._device != "cpu":
             return ON_GPU
-        return ON_CPU if self.in_place else super().blocks()
+        return ON_CPU._replace(pairs=1 << 22) if self.in_place else super().blocks()
 
     def loop(
         self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Tensor | None, ...], block: int
