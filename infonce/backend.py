@@ -17,8 +17,6 @@ Body = Callable[[Any, tuple[Any, ...], Any], tuple[tuple[Any, ...], tuple[Any, .
 class Arithmetic(Protocol):
     """What the engine computes with: a namespace of the standard's functions, and what the standard lacks."""
 
-    in_place: bool = False  # whether arrays are mutable and no tracer looks on
-
     @property
     def xp(self) -> Any: ...
 
@@ -50,7 +48,7 @@ class Arithmetic(Protocol):
         """
         ...
 
-    # What follows may work `in_place`: the argument named first is lost.
+    # What follows may work in place: the argument named first is lost.
 
     def exp_shifted(self, x: Any, shift: Any, weight: Any = None, keep: bool = False, far: bool = False) -> Any:
         """exp(x - shift), times `weight`; `x` survives only with `keep`, until the next call with it.
@@ -124,7 +122,8 @@ class Arithmetic(Protocol):
         if not isinstance(samples, int):
             samples = xp.maximum(samples, xp.ones_like(samples))  # unknown, and perhaps 0
         absent = (j <= i) | (j > i + half) | (j % samples == i % samples)
-        return absent, ~absent & (2 * j == 2 * i + total) if views % 2 else None
+        opposite = ~absent & (2 * j == 2 * i + total) if views % 2 else None
+        return absent, opposite
 
     def mask_samples(self, x: Any, samples: int, views: int) -> Any:
         """`x` of all rows against all, with -inf where both are of the same sample."""
@@ -231,11 +230,11 @@ class Arithmetic(Protocol):
         return x[first_row : first_row + rows, ...]
 
     def after(self, done: Any, x: Any) -> Any:
-        """The arrays `x`, for what is to be computed after `done`: made before, it would wait in memory."""
+        """The arrays `x`, for what is to be computed after `done`, a matrix: made before, it would wait in memory."""
         return x
 
     def zeros_after(self, done: Any, like: Any) -> Any:
-        """Zeros like `like`, which stand `after` what is done, a matrix."""
+        """Zeros like `like`, made after `done`, a matrix (see `after`)."""
         return self.xp.zeros_like(like)
 
     def stop_gradient(self, x: Any) -> Any:

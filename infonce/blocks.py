@@ -19,7 +19,7 @@ class Blocks(NamedTuple):
 
     whole: int  # so many logits are one block
     kept: int  # so many, too, where the slopes would have to make them again
-    pairs: int  # the same of rows against themselves, each pair of which is scored once only in several blocks
+    pairs: int  # as `kept`, for rows against themselves: several blocks score each pair once, a single one twice
     entries: int  # logits held at a time of a larger batch; up to twice as many where those are not `FEWEST` rows
     rows: int  # at most; twice as many where fused passes hold halves, not logits
 

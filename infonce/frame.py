@@ -32,15 +32,17 @@ def rows_per_block(
 ) -> int:
     """`block_size`; or all rows of few logits; or as many rows as keep the block small, but not too few.
 
-    With two `parts` a row meets half of the columns at a time. Of a single block the exponentials may be `kept` for the
-    slopes, which else make them again. Where passes over halves are `fused` a block is of halves.
+    With two `parts` the columns are the rows, and a row meets half of them at a time. Of a single block the
+    exponentials may be `kept` for the slopes, which else make them again. Where passes over halves are `fused` a block
+    is of halves.
     """
     if options.block_size is not None:
         return options.block_size
     if rows is None or columns is None:
         return UNKNOWN_SHAPE_ROWS
     blocks = b.blocks()
-    if rows * columns <= (blocks.whole if not kept else blocks.kept if parts == 1 else blocks.pairs):
+    again = blocks.kept if parts == 1 else blocks.pairs
+    if rows * columns <= (again if kept else blocks.whole):
         return max(1, rows)
     small = parts * blocks.entries // columns
     # Own negatives are no products of many rows; and in a few visits new memory costs more than small products.

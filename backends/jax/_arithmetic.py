@@ -159,7 +159,10 @@ class JAXArithmetic(Arithmetic):
 
 
 def _zero_of(done: Array) -> Array:
-    """0 once this is there (NaN where it is): XLA drops what it is told of the order, but not a sum."""
+    """0 once this matrix is there: XLA drops what it is told of the order, but not a sum.
+
+    NaN if its first entry is: of finite rows that is left to those whose products leave the dtype's range.
+    """
     return jnp.minimum(jnp.abs(jnp.sum(done[:1, :1])), 0)
 
 

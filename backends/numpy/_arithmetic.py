@@ -70,8 +70,6 @@ def own_entries(x: Any, first_row: int) -> Any:
 class NumPyArithmetic(ArrayAPIArithmetic):
     """One run of the engine on NumPy, whose arrays can be overwritten."""
 
-    in_place = True
-
     def __init__(self, xp: Any) -> None:
         super().__init__(xp)
         self._buffers: dict[int, Any] = {}

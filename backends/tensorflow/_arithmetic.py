@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -63,7 +63,7 @@ class TensorFlowArithmetic(Arithmetic):
             return tf.nest.map_structure(lambda y: tf.identity(y) if tf.is_tensor(y) else y, x)
 
     def zeros_after(self, done: Any, like: Any) -> Any:
-        zero = tf.minimum(tf.abs(tf.reduce_sum(done[:1, :1])), 0)  # not known before: else the graph would hold them
+        zero = tf.minimum(tf.abs(tf.reduce_sum(done[:1, :1])), 0)  # of a zero that is known the graph would hold all
         return tf.fill(tf.shape(like), tf.cast(zero, like.dtype))
 
     def stop_gradient(self, x: Any) -> Any:
@@ -88,7 +88,7 @@ class TensorFlowArithmetic(Arithmetic):
     def write_own(self, x: Any, first_row: Any, value: Any) -> Any:
         row = tf.range(self.size(x))
         value = tf.fill(tf.shape(row), tf.constant(value, x.dtype)) if isinstance(value, float) else value[:, 0]
-        if x.shape[0] and isinstance(first_row, int):  # XLA must know it
+        if x.shape[0] and isinstance(first_row, int):  # XLA must know the place
             return tf.linalg.set_diag(x, value, k=first_row)  # in place: a scatter copies the block
         return tf.tensor_scatter_nd_update(x, tf.stack([row, row + first_row], axis=1), value)
 
@@ -112,7 +112,7 @@ class TensorFlowArithmetic(Arithmetic):
 
 
 def where_made(x: Any) -> Any:
-    """The graph of `x`: what is the same for all blocks of a loop is made outside it, once."""
+    """The graph in which `x` was made: outside a loop, for what is the same for all of its blocks."""
     graph = getattr(x, "graph", None)  # an eager tensor has none
     return contextlib.nullcontext() if graph is None else graph.as_default()
 
@@ -120,21 +120,25 @@ def where_made(x: Any) -> Any:
 def _blocks(body: Body, sums: tuple[Any, ...], rows: tuple[Any, ...], block: Any, count: Any) -> Any:
     """The whole blocks by a while_loop; None cannot go through it, and is left out and put back."""
 
-    def of_block(x: Any, i: Any) -> Any:
-        if isinstance(x, Held):
-            return x.blocks[0].read(i)
-        return tf.slice(x, [i * block] + [0] * (x.shape.rank - 1), [block, *x.shape[1:]])
+    def run(i: Any, flat: list[Any], held: Iterable[Any]) -> Any:
+        found = iter(held)
 
-    def run(i: Any, flat: list[Any]) -> Any:
-        return body(i * block, of_each(lambda x: of_block(x, i), rows), _restored(flat, sums))
+        def of_block(x: Any) -> Any:
+            if isinstance(x, Held):
+                return next(found)
+            return tf.slice(x, [i * block] + [0] * (x.shape.rank - 1), [block, *x.shape[1:]])
 
-    start = _present(sums)
-    form, _ = tf.function(lambda i: run(i, start), autograph=False).get_concrete_function(SCALAR).structured_outputs
+        return body(i * block, of_each(of_block, rows), _restored(flat, sums))
+
+    start, held = _present(sums), [x.blocks[0] for x in rows if isinstance(x, Held)]
+    given = (tf.TensorSpec(x.element_shape, x.dtype) for x in held)  # an eager store cannot be read in a graph
+    trace = tf.function(lambda i, *held: run(i, start, held), autograph=False)
+    form, _ = trace.get_concrete_function(tf.TensorSpec([], tf.int32), *given).structured_outputs
     arrays = [alone(x) for x in _present(form)]
     stores = [tf.TensorArray(x.dtype, count, element_shape=x.shape) for x in arrays]
 
     def step(i: Any, flat: list[Any], stores: list[Any]) -> Any:
-        outputs, new = run(i, flat)
+        outputs, new = run(i, flat, [x.read(i) for x in held])
         return i + 1, _present(new), [s.write(i, alone(x)) for s, x in zip(stores, _present(outputs), strict=True)]
 
     _, flat, stores = tf.while_loop(
@@ -145,9 +149,6 @@ def _blocks(body: Body, sums: tuple[Any, ...], rows: tuple[Any, ...], block: Any
         return Held(store) if isinstance(x, Held) else tf.reshape(store.stack(), [-1, *x.shape[1:]])
 
     return of_each(lambda x, store: joined(store, x), form, _restored(stores, form)), _restored(flat, sums)
-
-
-SCALAR = tf.TensorSpec([], tf.int32)
 
 
 def _present(xs: Any) -> list[Any]:
