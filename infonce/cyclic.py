@@ -109,7 +109,7 @@ def gradient(b: Arithmetic, z: Rows, block_size: int, kept: Held | None, lse: An
     multiplied = z.cyclic if z.halves_cyclic is None else z.halves_cyclic.rounded
     if z.bounded:
         weight = weight * exp_minus(xp, lse)
-    lse_cyclic, weight_cyclic = doubled(b, lse, z.half), doubled(b, weight, z.half)
+    weight_cyclic, lse_cyclic = doubled(b, weight, z.half), None if z.bounded else doubled(b, lse, z.half)
 
     def start() -> tuple[Any]:
         return (b.zeros_after(weight, z.cyclic),)

@@ -210,7 +210,7 @@ def forget_traces() -> None:
 
 
 @pytest.mark.parametrize("name", ["numpy", "array_api_strict", "torch", "torch:func", "jax", "tensorflow"])
-@pytest.mark.parametrize(("count", "rows"), [(2, 5), (2, 9), (3, 5), (5, 4)])
+@pytest.mark.parametrize(("count", "rows"), [(2, 5), (2, 8), (2, 9), (3, 5), (5, 4)])
 def test_blocks_that_are_kept_for_the_slopes(kept: list[bool], name: str, count: int, rows: int) -> None:
     task = views_task(count, rows, None, True, "mean", "number")
     judge(name, task, sets(task)[0][0], 0.5, "float64")

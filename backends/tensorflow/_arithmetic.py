@@ -145,10 +145,10 @@ def _blocks(body: Body, sums: tuple[Any, ...], rows: tuple[Any, ...], block: Any
         lambda i, *_: i < count, step, (0, start, stores), parallel_iterations=1, maximum_iterations=count
     )
 
-    def joined(store: Any, x: Any) -> Any:
+    def joined(x: Any, store: Any) -> Any:
         return Held(store) if isinstance(x, Held) else tf.reshape(store.stack(), [-1, *x.shape[1:]])
 
-    return of_each(lambda x, store: joined(store, x), form, _restored(stores, form)), _restored(flat, sums)
+    return of_each(joined, form, _restored(stores, form)), _restored(flat, sums)
 
 
 def _present(xs: Any) -> list[Any]:
