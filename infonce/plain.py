@@ -10,6 +10,7 @@ from typing import Any
 
 from .backend import Arithmetic
 from .frame import (
+    FULL,
     bounded,
     compute_dtype,
     divisor,
@@ -23,9 +24,11 @@ from .frame import (
 )
 from .halves import Halved, of_halves
 from .problem import Gradients, Inputs, Kept, Options
+from .rows import LEAST
 from .spread import far_apart, lift, lowered
 
 KEPT = "exponentials", "slope"  # what the gradients of row losses need again, each of all rows
+SMALL = (), ("query",), ("positive_key",), ("query", "positive_key")  # the gradients that `small` allows
 
 
 def applies(b: Arithmetic, options: Options, inputs: Inputs) -> bool:
@@ -35,6 +38,21 @@ def applies(b: Arithmetic, options: Options, inputs: Inputs) -> bool:
     return options == Options(
         options.reduction, options.block_size, normalize=options.normalize, bounded=options.bounded
     )
+
+
+def small(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> bool:
+    """Whether it is a single block of bounded logits of one dtype, with gradients for the embeddings at most.
+
+    So short a computation is as long as the Python around it: a backend may have a shorter way.
+    """
+    query, key, t = inputs.query, inputs.positive_key, inputs.temperature
+    if not (isinstance(t, float) and FULL <= t < 1 / LEAST and options.normalize and wanted in SMALL):
+        return False
+    if key is None or b.dtype(query) != b.dtype(key) or b.dtype(key) not in ("float32", "float64"):
+        return False
+    rows = b.shape(query)[0]
+    one_block = rows is not None and rows <= (options.block_size or rows) and rows * rows <= b.blocks().whole
+    return one_block and applies(b, options, inputs)
 
 
 def solve(

@@ -7,6 +7,7 @@ from typing import Any
 
 Norm = tuple[Any, Any]  # |x| times a power of two, and that power of two: |x| itself may leave the dtype's range
 
+LEAST = 1e-6  # what may divide rows together with their norms lies between this and its inverse
 # Per item size: rows beyond the first number, or below its inverse, are scaled by the power of two before squaring.
 EXTREME = {4: (1e15, 2.0**100), 8: (1e100, 2.0**600)}
 

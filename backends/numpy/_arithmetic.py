@@ -13,10 +13,11 @@ import numpy as np
 from infonce.backend import Arithmetic, Body
 from infonce.blocks import ON_CPU, Blocks, concatenated, rows_in_cache, walk, written
 from infonce.halves import Halved
+from infonce.rows import LEAST
 from infonce.spread import FLOOR, NEAR
 
-SAFE = 1e-30  # squares of norms between this and its inverse: none that matters left float32's range
-LEAST = 1e-6  # the same for what the rows are divided by together with their norms
+from ._small import SAFE
+
 PIECE = 1024  # numbers that are summed one after the other
 
 

@@ -13,15 +13,18 @@ from torch.nn.functional import softplus, threshold
 from infonce.backend import Arithmetic, Body
 from infonce.blocks import ON_CPU, ON_GPU, Blocks, concatenated, rows_in_cache, walk, written
 from infonce.halves import Fused, Halved
+from infonce.rows import LEAST
 from infonce.spread import FLOOR, NEAR
 
 from . import _kernel, _kernel_products, _kernel_rows, _namespace
-from ._small import LEAST, NATS, SAFE, weight_norm, weight_norm_backward
+from ._small import NATS, SAFE, weight_norm, weight_norm_backward
 
 NAMES = {getattr(torch, name): name for name in ("float16", "bfloat16", "float32", "float64")}
 # Of halves: from torch 2.8 on.
 SUMS_IN_FLOAT32 = "dtype" in torch.ops.aten.mm.overloads()  # type: ignore[no-untyped-call]
 SMALL = 1 << 16  # entries of a block that costs less than keeping it
+# Of 2^24 pairs each scored once, in blocks, it takes four fifths of the time; NumPy and TensorFlow take more.
+IN_PLACE = ON_CPU._replace(pairs=1 << 22)
 
 
 class Normed(NamedTuple):
@@ -71,8 +74,7 @@ class TorchArithmetic(Arithmetic):
     def blocks(self) -> Blocks:
         if self._device != "cpu":
             return ON_GPU
-        # Of 2^24 pairs each scored once, in blocks, it takes four fifths of the time; NumPy and TensorFlow take more.
-        return ON_CPU._replace(pairs=1 << 22) if self.in_place else super().blocks()
+        return IN_PLACE if self.in_place else super().blocks()
 
     def loop(
         self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Tensor | None, ...], block: int

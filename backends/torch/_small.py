@@ -14,32 +14,20 @@ from torch.nn.functional import linear, softplus
 
 from infonce import plain
 from infonce.backend import Arithmetic
-from infonce.blocks import ON_CPU
-from infonce.frame import FULL
 from infonce.problem import Inputs, Options
 
 # Rows times given lengths over their norms, and the way back, in one operation each, by all threads.
 weight_norm = torch._weight_norm_interface
 weight_norm_backward = torch.ops.aten._weight_norm_interface_backward.default
 SAFE = 1e-15  # norms between this and its inverse: no square that matters left float32's range
-LEAST = 1e-6  # the same for what the rows are divided by together with their norms
 NATS = math.log(2.0)  # to a bit: exp2, the exponential of logits in bits, is up to three times as fast as exp
-WANTED = {(): (False, False), ("query",): (True, False), ("positive_key",): (False, True)}
-WANTED["query", "positive_key"] = (True, True)
 
 
 def applies(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> bool:
     """Whether `solve` may answer a call of plain tensors on the CPU."""
-    query, key, t = inputs.query, inputs.positive_key, inputs.temperature
-    if not (
-        isinstance(t, float) and FULL <= t < 1 / LEAST and options.normalize and key is not None and wanted in WANTED
-    ):
+    if not plain.small(b, options, inputs, wanted):
         return False
-    if query.dtype != key.dtype or query.dtype not in (torch.float32, torch.float64):
-        return False
-    rows = query.shape[0]
-    fits = rows * rows <= ON_CPU.whole and rows <= (options.block_size or rows) and query.shape[1] > 0
-    return fits and plain.applies(b, options, inputs) and query.is_contiguous() and key.is_contiguous()
+    return bool(inputs.query.is_contiguous() and inputs.positive_key.is_contiguous())
 
 
 def solve(
@@ -79,10 +67,9 @@ def solve(
         p = z * (slope * cotangent.unsqueeze(1) * NATS)
     else:
         p = z.mul_(slope.mul_(NATS / rows if options.reduction == "mean" else NATS))
-    of_query, of_key = WANTED[wanted]
     gradients = []
-    if of_query:
+    if "query" in wanted:
         gradients.append(weight_norm_backward(torch.mm(p, k), query, length, q_norm, 0)[0])
-    if of_key:
+    if "positive_key" in wanted:
         gradients.append(weight_norm_backward(torch.mm(p.t(), q), key, length, k_norm, 0)[0])
     return loss, *gradients
