@@ -78,8 +78,19 @@ def is_array(x: object) -> bool:
 
 def find_backend(arrays: dict[str, Any]) -> Backend:
     """The one backend of all these arguments; TypeError for what is no dense array or of another framework."""
-    by_type = {kind: backend_of(x) for kind, x in {type(x): x for x in arrays.values()}.items()}
-    found = {name: by_type[type(x)] for name, x in arrays.items()}
+    some = next(iter(arrays.values()))
+    kind, backend = type(some), backend_of(some)
+    for x in arrays.values():
+        same = type(x) is kind or backend_of(x) is backend
+        if backend is None or not same or not backend.owns(x):
+            refuse(arrays)
+    assert backend is not None
+    return backend
+
+
+def refuse(arrays: dict[str, Any]) -> None:
+    """Raise what is to be said of the first of these that is no dense array of the others' framework."""
+    found = {name: backend_of(x) for name, x in arrays.items()}
     first, backend = next(((name, b) for name, b in found.items() if b is not None), ("", None))
     for name, x in arrays.items():
         own = found[name]
@@ -100,8 +111,6 @@ def find_backend(arrays: dict[str, Any]) -> Backend:
                 f"{first} and {name} must be arrays of the same framework; received a {backend.name} array and a "
                 f"{own.name} array. Convert one of them."
             )
-    assert backend is not None
-    return backend
 
 
 def views(given: tuple[Any, ...]) -> dict[str, Any]:
@@ -130,9 +139,10 @@ def embeddings(b: Backend, arrays: dict[str, Any], paired: bool, reduction: str)
         if shape[-1] == 0:
             raise ValueError(f"{name} must have at least one feature, {form}; received shape {shown(shape)}.")
         if name != first:
-            same_size((first, shapes[first]), (name, shape), -1, "features D")
-            if own or not negatives:
-                same_size((first, shapes[first]), (name, shape), 0, "rows N")
+            if shape != shapes[first]:
+                same_size((first, shapes[first]), (name, shape), -1, "features D")
+                if own or not negatives:
+                    same_size((first, shapes[first]), (name, shape), 0, "rows N")
             same_device(b, (first, arrays[first]), (name, x))
     if reduction == "mean" and shapes[first][0] == 0:
         raise ValueError(

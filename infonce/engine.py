@@ -43,7 +43,7 @@ def solve(
     are those of sum(cotangent * loss): without a cotangent, what is returned in their place, often nothing, may be
     `kept` for the call with it, whose loss is None then. Loss and gradients are in the compute dtype.
     """
-    if not options.views and plain.applies(b, options, inputs):
+    if plain.applies(b, options, inputs):
         return *plain.solve(b, options, inputs, wanted, cotangent, kept), ()
     if options.reduction == "none" and cotangent is None:
         wanted = ()

@@ -27,7 +27,7 @@ def numbers(
     flag("decoupled", decoupled)
     flag("exclude_positives", exclude_positives)
     given = {"decoupled": decoupled, "debias": debias, "hardness": hardness}
-    if label_smoothing and any(given.values()):
+    if label_smoothing and (decoupled or debias or hardness):
         other = next(name for name, value in given.items() if value)
         raise ValueError(
             f"label_smoothing and {other} exclude each other: there is no distribution over the candidates to smooth; "

@@ -32,27 +32,31 @@ SMALL = (), ("query",), ("positive_key",), ("query", "positive_key")  # the grad
 
 
 def applies(b: Arithmetic, options: Options, inputs: Inputs) -> bool:
-    others = inputs.negative_keys, inputs.bias, inputs.weight, inputs.ids, inputs.mask
-    if any(x is not None for x in others) or b.shape(inputs.positive_key)[0] in (None, 0, 1):
+    return not options.symmetric and in_batch(b, options, inputs)
+
+
+def in_batch(b: Arithmetic, options: Options, inputs: Inputs) -> bool:
+    """Whether it is the in-batch loss without options, in one direction or both."""
+    if options.views or not options.plain:
         return False
-    return options == Options(
-        options.reduction, options.block_size, normalize=options.normalize, bounded=options.bounded
-    )
+    alone = inputs.negative_keys is inputs.bias is inputs.weight is inputs.ids is inputs.mask is None
+    return alone and b.shape(inputs.positive_key)[0] not in (None, 0, 1)
 
 
 def small(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> bool:
-    """Whether it is a single block of bounded logits of one dtype, with gradients for the embeddings at most.
+    """Whether it is that of a single block of bounded logits of one dtype, with gradients for the embeddings at most.
 
     So short a computation is as long as the Python around it: a backend may have a shorter way.
     """
-    query, key, t = inputs.query, inputs.positive_key, inputs.temperature
-    if not (isinstance(t, float) and FULL <= t < 1 / LEAST and options.normalize and wanted in SMALL):
+    t = inputs.temperature
+    if not (wanted in SMALL and isinstance(t, float) and FULL <= t < 1 / LEAST and options.normalize):
         return False
-    if key is None or b.dtype(query) != b.dtype(key) or b.dtype(key) not in ("float32", "float64"):
+    if not in_batch(b, options, inputs):
         return False
-    rows = b.shape(query)[0]
-    one_block = rows is not None and rows <= (options.block_size or rows) and rows * rows <= b.blocks().whole
-    return one_block and applies(b, options, inputs)
+    rows, dtype, blocks = b.shape(inputs.query)[0], b.dtype(inputs.query), b.blocks()
+    most = blocks.kept if options.symmetric else blocks.whole
+    one_block = rows is not None and rows <= (options.block_size or rows) and rows * rows <= most
+    return one_block and dtype in ("float32", "float64") and dtype == b.dtype(inputs.positive_key)
 
 
 def solve(

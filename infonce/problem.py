@@ -38,22 +38,28 @@ class Options(NamedTuple):
 
     reduction: str = "mean"
     block_size: int | None = None
-    paired: bool = False
-    in_batch: bool = True
-    symmetric: bool = False
     normalize: bool = True
     bounded: bool = False  # whether |z| <= 40 was known when the call was checked: compilers see no number
+    views: int = 0  # of each sample, among the rows of `query`, which are scored against each other; 0: against keys
+    symmetric: bool = False
+    # Without any of these the loss is `plain`.
+    paired: bool = False
+    in_batch: bool = True
     decoupled: bool = False
     exclude_positives: bool = False
     inside: bool = False  # several positives are averaged inside the logarithm
     skip_lonely: bool = False  # rows without a positive are left out of the mean
     measure: bool = False  # what `return_metrics` gives comes with the loss
     rank: bool = False  # and with it what only `metrics` gives
-    views: int = 0  # of each sample, among the rows of `query`, which are scored against each other; 0: against keys
     label_smoothing: float = 0.0
     margin: float = 0.0
     debias: float = 0.0
     hardness: float = 0.0
+
+    @property
+    def plain(self) -> bool:
+        """Whether the loss is a direction's, or both, or NT-Xent's in its simplest form."""
+        return self[COMMON:] == PLAIN
 
     @property
     def powers(self) -> tuple[float, ...]:
@@ -64,3 +70,7 @@ class Options(NamedTuple):
     def counts(self) -> bool:
         """Whether the number of remaining negatives enters the loss."""
         return bool(self.label_smoothing or self.debias or self.hardness)
+
+
+COMMON = Options._fields.index("paired")
+PLAIN = Options()[COMMON:]

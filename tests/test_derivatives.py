@@ -402,9 +402,26 @@ def test_torch_backward_twice_and_scaled() -> None:
     query, key = (torch.from_numpy(x).requires_grad_() for x in POINTS["random"]["arrays"])
     loss = info_nce(query, key)
     first = torch.autograd.grad(loss, (query, key), retain_graph=True)
-    again = torch.autograd.grad(-3 * loss, (query, key))
-    for one, other in zip(first, again, strict=True):
-        torch.testing.assert_close(other, -3 * one, rtol=1e-14, atol=0)
+    want = [-3 * x for x in first]
+    for x in first:
+        x.zero_()  # the caller's own
+    for x, y in zip(torch.autograd.grad(-3 * loss, (query, key)), want, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-14, atol=0)
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        torch.autograd.grad(loss, (query, key))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_torch_hands_over_the_gradients_that_it_kept(dtype: str) -> None:
+    import torch
+
+    query, key = (torch.randn(6, 4, dtype=getattr(torch, dtype), requires_grad=True) for _ in range(2))
+    loss = info_nce(query, key)
+    kept = [x.data_ptr() for x in loss.grad_fn.gradients]
+    (2 * loss).backward()
+    assert loss.grad_fn.gradients == ()
+    handed_over = [x.grad.data_ptr() == place for x, place in zip((query, key), kept, strict=True)]
+    assert handed_over == [dtype == "float32"] * 2  # a gradient in another dtype is a new array
 
 
 # All of them.

@@ -56,7 +56,7 @@ def test_torch_takes_three_products_of_one_block(rows: int, scale: float, option
 
 
 @pytest.mark.parametrize("rows", [N, 1100], ids=["few rows", "more than a transform keeps"])
-@pytest.mark.parametrize("options", [{}, {"temperature": 0.01}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.01}, {"symmetric": True}], ids=str)
 @pytest.mark.parametrize("block_size", [None, 600])
 def test_torch_backward_twice_and_of_a_batch_of_cotangents(
     rows: int, options: dict[str, Any], block_size: int | None

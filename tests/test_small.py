@@ -59,10 +59,11 @@ def test_it_is_the_general_way(f: Framework, found: list[bool], dtype: str, redu
         np.testing.assert_allclose(x, y, rtol=0, atol=20 * EPS[dtype] * max(1, np.abs(y).max()))
 
 
-def test_losses_of_rows(f: Framework, found: list[bool]) -> None:
-    losses = info_nce(f.array(QUERY), f.array(KEY), reduction="none")
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_losses_of_rows(f: Framework, found: list[bool], symmetric: bool) -> None:
+    losses = info_nce(f.array(QUERY), f.array(KEY), reduction="none", symmetric=symmetric)
     assert found == [True]
-    want = oracle.info_nce(QUERY, KEY, temperature=0.1, reduction="none").loss
+    want = oracle.info_nce(QUERY, KEY, temperature=0.1, reduction="none", symmetric=symmetric).loss
     np.testing.assert_allclose(f.values(losses), want, rtol=1e-13)
 
 
@@ -84,7 +85,7 @@ def test_extreme_rows_go_the_general_way(f: Framework, found: list[bool], scale:
         {"temperature": 1e7},
         {"normalize": False},
         {"block_size": ROWS - 1},
-        {"symmetric": True},
+        {"symmetric": True, "negative_keys": KEY, "in_batch": True},
         {"label_smoothing": 0.1},
         {"margin": 0.1},
         {"decoupled": True},

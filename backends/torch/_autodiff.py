@@ -16,6 +16,8 @@ from infonce.problem import DIFFERENTIABLE, Inputs, Options
 
 from ._operator import compute, hides_batch, measured, run
 
+keeps_graph = torch._C._autograd._get_current_graph_task_keep_graph
+
 TEMPERATURE = Inputs._fields.index("temperature")  # which may be a number
 
 
@@ -85,7 +87,11 @@ class EagerLoss(Function):
         arrays = ctx.saved_tensors  # raises where one was overwritten
         wanted, options = ctx.wanted, ctx.options
         if options.reduction != "none" and not torch.is_grad_enabled():
-            return (None, None, None, *(scaled(g, cotangent, x) for g, x in zip(ctx.gradients, arrays, strict=True)))
+            gradients, once = ctx.gradients, not (torch.compiler.is_compiling() or keeps_graph())
+            if once:
+                ctx.gradients = ()  # autograd copies what is held elsewhere, too
+            found = (scaled(g, cotangent, x, once) for g, x in zip(gradients, arrays, strict=True))
+            return (None, None, None, *found)
         gradients = ctx.gradients
         if options.reduction == "none":
             end = len(wanted) + len(Inputs._fields)
@@ -98,10 +104,12 @@ class EagerLoss(Function):
         return (None, None, None, *pull(options, wanted, cotangent, *inputs, *gradients))
 
 
-def scaled(gradient: Tensor, cotangent: Tensor, like: Tensor) -> Tensor:
-    """The gradient for a cotangent, rounded once."""
-    if gradient.dtype == like.dtype or torch.compiler.is_compiling() or hides_batch(cotangent):
+def scaled(gradient: Tensor, cotangent: Tensor, like: Tensor, once: bool) -> Tensor:
+    """The gradient for a cotangent, rounded once; the gradient is lost where the graph is used only `once`."""
+    if torch.compiler.is_compiling() or hides_batch(cotangent):
         return (gradient * cotangent).to(like.dtype)
+    if gradient.dtype == like.dtype:
+        return gradient.mul_(cotangent) if once else gradient * cotangent
     return torch.mul(gradient, cotangent, out=torch.empty_like(gradient, dtype=like.dtype))
 
 

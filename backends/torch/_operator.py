@@ -41,6 +41,7 @@ def compute(
     return tuple(operator(list(inputs), number, cotangent, *flat(options), ",".join(wanted)))
 
 
+NOTHING = contextlib.nullcontext()
 FUNCTIONAL = TorchArithmetic(in_place=False)
 CAN_TRACE = torch.torch_version.TorchVersion(torch.__version__) >= "2.13"  # older versions are not known to
 
@@ -48,7 +49,7 @@ CAN_TRACE = torch.torch_version.TorchVersion(torch.__version__) >= "2.13"  # old
 def is_small(options: Options, inputs: Inputs) -> bool:
     """Whether a compiled graph holds the engine's own operations: few, of a loss without options."""
     query, key = inputs.query, inputs.positive_key
-    if not CAN_TRACE or query.device.type != "cpu" or options.block_size is not None or options.views:
+    if not CAN_TRACE or query.device.type != "cpu" or options.block_size is not None:
         return False
     return plain.applies(FUNCTIONAL, options, inputs) and bool(query.shape[0] * key.shape[0] <= SMALL)
 
@@ -81,9 +82,10 @@ def run(
         in_place=not hidden and type(inputs.query) in (Tensor, torch.nn.Parameter), device=device
     )
     cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-    with torch.no_grad(), torch.autocast(device, enabled=False) if cast else contextlib.nullcontext():
+    seen = torch.no_grad() if torch.is_grad_enabled() else NOTHING
+    with seen, torch.autocast(device, enabled=False) if cast else NOTHING:
         if arithmetic.in_place and device == "cpu" and _small.applies(arithmetic, options, inputs, wanted):
-            found = _small.solve(options, inputs, wanted, cotangent, kept)
+            found = _small.solve(arithmetic, options, inputs, wanted, cotangent, kept)
             if found is not None:
                 return found
         again = dict(zip(plain.KEPT, kept, strict=False))

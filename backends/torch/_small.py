@@ -31,6 +31,7 @@ def applies(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, 
 
 
 def solve(
+    b: Arithmetic,
     options: Options,
     inputs: Inputs,
     wanted: tuple[str, ...],
@@ -39,7 +40,7 @@ def solve(
 ) -> tuple[Any, ...] | None:
     """As `_operator.run`; None where a row's norm is extreme."""
     query, key, t = inputs.query, inputs.positive_key, inputs.temperature
-    rows = query.shape[0]
+    rows, symmetric = query.shape[0], options.symmetric
     length = query.new_full((rows, 1), (t * NATS) ** -0.5)  # both sides share the temperature; logits in bits
     (q, q_norm), (k, k_norm) = weight_norm(query, length), weight_norm(key, length)
     for norm in (q_norm, k_norm):
@@ -54,19 +55,31 @@ def solve(
         positive = own.clone()
         own.fill_(-math.inf)
         total = z.exp2_().sum(1, True)
+        if symmetric:
+            total = torch.cat((total, z.sum(0).unsqueeze_(1)), 1)  # a column for each direction
         beyond = total.log().sub_(positive, alpha=NATS)
         losses = softplus(beyond, 1.0, 60.0)
+        losses = losses.mean(1, True) if symmetric else losses
         loss = losses.squeeze(1) if options.reduction == "none" else getattr(losses, options.reduction)()
-        if not wanted:
+        late = options.reduction == "none" and cotangent is None
+        if not wanted or (late and symmetric):
             return (loss,)
-        torch.neg(total, out=own)
-        slope = beyond.sigmoid_().div_(total)
-        if options.reduction == "none" and cotangent is None:
-            return loss, z, slope
-    if cotangent is not None:  # perhaps a batch of them
-        p = z * (slope * cotangent.unsqueeze(1) * NATS)
+        missed = beyond.sigmoid_()
+        if not symmetric:
+            torch.neg(total, out=own)
+            slope = missed.div_(total)
+            if late:
+                return loss, z, slope
+    weight: Any = NATS / rows if options.reduction == "mean" else NATS
+    if cotangent is not None:
+        weight = cotangent.unsqueeze(1) * NATS
+    if symmetric:
+        missed.mul_(weight / 2)
+        slopes = (missed / total).t().contiguous()
+        p = b.times_sum(z, slopes[:1].t(), slopes[1:])
+        torch.sum(missed, 1, True, out=own).neg_()
     else:
-        p = z.mul_(slope.mul_(NATS / rows if options.reduction == "mean" else NATS))
+        p = z * (slope * weight) if kept else z.mul_(slope.mul_(weight))
     gradients = []
     if "query" in wanted:
         gradients.append(weight_norm_backward(torch.mm(p, k), query, length, q_norm, 0)[0])
