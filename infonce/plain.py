@@ -32,31 +32,33 @@ SMALL = (), ("query",), ("positive_key",), ("query", "positive_key")  # the grad
 
 
 def applies(b: Arithmetic, options: Options, inputs: Inputs) -> bool:
-    return not options.symmetric and in_batch(b, options, inputs)
-
-
-def in_batch(b: Arithmetic, options: Options, inputs: Inputs) -> bool:
-    """Whether it is the in-batch loss without options, in one direction or both."""
-    if options.views or not options.plain:
+    if options.views or options.symmetric or not alone(options, inputs):
         return False
-    alone = inputs.negative_keys is inputs.bias is inputs.weight is inputs.ids is inputs.mask is None
-    return alone and b.shape(inputs.positive_key)[0] not in (None, 0, 1)
+    return b.shape(inputs.positive_key)[0] not in (None, 0, 1)
+
+
+def alone(options: Options, inputs: Inputs) -> bool:
+    """Whether there is no option, and no array beside the embeddings and the temperature."""
+    others = inputs.negative_keys is inputs.bias is inputs.weight is inputs.ids is inputs.mask is inputs.positives
+    return options.plain and others and inputs.positives is None
 
 
 def small(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> bool:
-    """Whether it is that of a single block of bounded logits of one dtype, with gradients for the embeddings at most.
+    """Whether it is a single block of bounded logits of one dtype, with gradients for the embeddings at most.
 
-    So short a computation is as long as the Python around it: a backend may have a shorter way.
+    Of one direction, of both, or of two views. So short a computation is as long as the Python around it: a backend
+    may have a shorter way.
     """
-    t = inputs.temperature
+    t, views = inputs.temperature, options.views
     if not (wanted in SMALL and isinstance(t, float) and FULL <= t < 1 / LEAST and options.normalize):
         return False
-    if not in_batch(b, options, inputs):
+    if views not in (0, 2) or not alone(options, inputs):
         return False
-    rows, dtype, blocks = b.shape(inputs.query)[0], b.dtype(inputs.query), b.blocks()
-    most = blocks.kept if options.symmetric else blocks.whole
-    one_block = rows is not None and rows <= (options.block_size or rows) and rows * rows <= most
-    return one_block and dtype in ("float32", "float64") and dtype == b.dtype(inputs.positive_key)
+    dtype, rows, blocks = b.dtype(inputs.query), b.shape(inputs.query)[0], b.blocks()
+    if dtype not in ("float32", "float64") or not (views or dtype == b.dtype(inputs.positive_key)):
+        return False
+    most = blocks.pairs if views else blocks.kept if options.symmetric else blocks.whole
+    return rows is not None and max(1, views) < rows <= (options.block_size or rows) and rows * rows <= most
 
 
 def solve(

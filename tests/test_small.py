@@ -1,7 +1,8 @@
-"""The short ways of small batches: what they answer, and that it is what `infonce.plain` gives."""
+"""The short ways of small batches: which calls they answer, and that it is what the engine gives."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import warnings
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from infonce import info_nce, value_and_grad
-from infonce.conformance import oracle
+from infonce import info_nce, nt_xent, value_and_grad
+from infonce.conformance import oracle, oracle_views
 
 from ._frameworks import EPS, Framework, framework
 
@@ -39,42 +40,90 @@ def found(f: Framework, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return answers
 
 
-def loss_and_gradients(f: Framework, query: Any, key: Any, dtype: str = "float64", **options: Any) -> list[Any]:
-    loss, gradients = value_and_grad(info_nce)(f.array(query, dtype), f.array(key, dtype), **options)
-    assert f.dtype(loss) == dtype
-    assert {name: f.dtype(x) for name, x in gradients.items()} == {"query": dtype, "positive_key": dtype}
-    return [f.values(x) for x in (loss, *gradients.values())]
+LOSSES = {"one direction": info_nce, "both directions": functools.partial(info_nce, symmetric=True), "views": nt_xent}
+
+
+@pytest.fixture(params=LOSSES)
+def loss(request: pytest.FixtureRequest) -> Any:
+    return LOSSES[request.param]
+
+
+def value_and_gradients(
+    f: Framework, loss: Any, query: Any, key: Any, dtype: str = "float64", **options: Any
+) -> list[Any]:
+    value, gradients = value_and_grad(loss)(f.array(query, dtype), f.array(key, dtype), **options)
+    arrays = [value, *(gradients["views"] if loss is nt_xent else gradients.values())]
+    assert [f.dtype(x) for x in arrays] == [dtype] * 3
+    return [f.values(x) for x in arrays]
+
+
+def exact(loss: Any, **options: Any) -> list[Any]:
+    """The loss and the gradients by the oracle."""
+    if loss is nt_xent:
+        found = oracle_views.nt_xent([QUERY, KEY], **options)
+        return [found.loss, found.gradients["view 1"], found.gradients["view 2"]]
+    found = oracle.info_nce(QUERY, KEY, symmetric=loss is not info_nce, **options)
+    return [found.loss, found.gradients["query"], found.gradients["positive_key"]]
 
 
 @pytest.mark.parametrize("temperature", [1 / 40, 0.1, 30.0])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_it_is_the_general_way(f: Framework, found: list[bool], dtype: str, reduction: str, temperature: float) -> None:
+def test_it_is_the_general_way(
+    f: Framework, loss: Any, found: list[bool], dtype: str, reduction: str, temperature: float
+) -> None:
     options: dict[str, Any] = {"reduction": reduction, "temperature": temperature}
-    short = loss_and_gradients(f, QUERY, KEY, dtype, **options)
+    short = value_and_gradients(f, loss, QUERY, KEY, dtype, **options)
     assert found == [True]
-    general = loss_and_gradients(f, QUERY, KEY, dtype, block_size=ROWS - 1, **options)
+    general = value_and_gradients(f, loss, QUERY, KEY, dtype, block_size=ROWS - 1, **options)
     assert found == [True]
     for x, y in zip(short, general, strict=True):
         np.testing.assert_allclose(x, y, rtol=0, atol=20 * EPS[dtype] * max(1, np.abs(y).max()))
 
 
-@pytest.mark.parametrize("symmetric", [False, True])
-def test_losses_of_rows(f: Framework, found: list[bool], symmetric: bool) -> None:
-    losses = info_nce(f.array(QUERY), f.array(KEY), reduction="none", symmetric=symmetric)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_value_alone(f: Framework, loss: Any, found: list[bool], reduction: str) -> None:
+    value = loss(f.array(QUERY), f.array(KEY), temperature=0.1, reduction=reduction)
     assert found == [True]
-    want = oracle.info_nce(QUERY, KEY, temperature=0.1, reduction="none", symmetric=symmetric).loss
-    np.testing.assert_allclose(f.values(losses), want, rtol=1e-13)
+    want = exact(loss, temperature=0.1, reduction=reduction)[0]
+    np.testing.assert_allclose(f.values(value), want, rtol=1e-13)
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["query", "key"])
+def test_a_constant_side(loss: Any, side: int) -> None:
+    """In PyTorch: elsewhere `value_and_grad` wants both."""
+    import torch
+
+    f = framework("torch")
+    sides = [f.array(QUERY), f.array(KEY)]
+    sides[side].requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(*sides), sides[side])
+    want = exact(loss, temperature=0.5 if loss is nt_xent else 0.1)[1 + side]
+    np.testing.assert_allclose(f.values(gradient), want, rtol=0, atol=1e-14)
+
+
+def test_a_cotangent_of_rows(loss: Any) -> None:
+    """In PyTorch, the only one of them with an autodiff."""
+    import torch
+
+    f = framework("torch")
+    sides = [f.array(x).requires_grad_() for x in (QUERY, KEY)]
+    losses = loss(*sides, reduction="none", temperature=0.1)
+    cotangent = np.random.default_rng(1).normal(size=len(losses))
+    found = torch.autograd.grad(losses, sides, f.array(cotangent))
+    _, *want = exact(loss, temperature=0.1, reduction="none", cotangent=cotangent)
+    for x, y in zip(found, want, strict=True):
+        np.testing.assert_allclose(f.values(x), y, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("side", [0, 1], ids=["query", "key"])
 @pytest.mark.parametrize("scale", [0.0, 1e-25, 1e25, np.nan], ids=str)
-def test_extreme_rows_go_the_general_way(f: Framework, found: list[bool], scale: float, side: int) -> None:
+def test_extreme_rows_go_the_general_way(f: Framework, loss: Any, found: list[bool], scale: float, side: int) -> None:
     sides = [QUERY.copy(), KEY.copy()]
     sides[side][2] *= scale
-    short = loss_and_gradients(f, *sides)
+    short = value_and_gradients(f, loss, *sides)
     assert found == [False]
-    for x, y in zip(short, loss_and_gradients(f, *sides, block_size=ROWS - 1), strict=True):
+    for x, y in zip(short, value_and_gradients(f, loss, *sides, block_size=ROWS - 1), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-300)
 
 

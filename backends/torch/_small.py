@@ -1,6 +1,6 @@
-"""The in-batch loss without options of a small batch on the CPU: `infonce.plain` in a row of torch calls.
+"""The losses without options of a small batch on the CPU, each in a row of torch calls.
 
-So short a computation is as long as the Python around it.
+So short a computation is as long as the Python around it. Which calls come here is `infonce.plain.small`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def applies(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, 
     """Whether `solve` may answer a call of plain tensors on the CPU."""
     if not plain.small(b, options, inputs, wanted):
         return False
-    return bool(inputs.query.is_contiguous() and inputs.positive_key.is_contiguous())
+    return all(x is None or x.is_contiguous() for x in inputs[:2])
 
 
 def solve(
@@ -39,14 +39,13 @@ def solve(
     kept: tuple[Tensor, ...] = (),
 ) -> tuple[Any, ...] | None:
     """As `_operator.run`; None where a row's norm is extreme."""
+    if options.views:
+        return two_views(b, options, inputs, wanted, cotangent)
     query, key, t = inputs.query, inputs.positive_key, inputs.temperature
-    rows, symmetric = query.shape[0], options.symmetric
-    length = query.new_full((rows, 1), (t * NATS) ** -0.5)  # both sides share the temperature; logits in bits
+    length = query.new_full((query.shape[0], 1), (t * NATS) ** -0.5)  # both sides share the temperature; logits in bits
     (q, q_norm), (k, k_norm) = weight_norm(query, length), weight_norm(key, length)
-    for norm in (q_norm, k_norm):
-        smallest, largest = norm.aminmax()
-        if not (smallest.item() > SAFE and largest.item() < 1 / SAFE):
-            return None
+    if extreme(q_norm) or extreme(k_norm):
+        return None
     if kept:
         loss, (z, slope) = None, kept
     else:
@@ -55,25 +54,20 @@ def solve(
         positive = own.clone()
         own.fill_(-math.inf)
         total = z.exp2_().sum(1, True)
-        if symmetric:
+        if options.symmetric:
             total = torch.cat((total, z.sum(0).unsqueeze_(1)), 1)  # a column for each direction
-        beyond = total.log().sub_(positive, alpha=NATS)
-        losses = softplus(beyond, 1.0, 60.0)
-        losses = losses.mean(1, True) if symmetric else losses
-        loss = losses.squeeze(1) if options.reduction == "none" else getattr(losses, options.reduction)()
+        loss, beyond = closed_form(options, total, positive)
         late = options.reduction == "none" and cotangent is None
-        if not wanted or (late and symmetric):
+        if not wanted or (late and options.symmetric):
             return (loss,)
         missed = beyond.sigmoid_()
-        if not symmetric:
+        if not options.symmetric:
             torch.neg(total, out=own)
             slope = missed.div_(total)
             if late:
                 return loss, z, slope
-    weight: Any = NATS / rows if options.reduction == "mean" else NATS
-    if cotangent is not None:
-        weight = cotangent.unsqueeze(1) * NATS
-    if symmetric:
+    weight = weight_of(options, z, cotangent)
+    if options.symmetric:
         missed.mul_(weight / 2)
         slopes = (missed / total).t().contiguous()
         p = b.times_sum(z, slopes[:1].t(), slopes[1:])
@@ -86,3 +80,51 @@ def solve(
     if "positive_key" in wanted:
         gradients.append(weight_norm_backward(torch.mm(p.t(), q), key, length, k_norm, 0)[0])
     return loss, *gradients
+
+
+def two_views(
+    b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...], cotangent: Tensor | None
+) -> tuple[Any, ...] | None:
+    """`solve` for the rows of two views against each other."""
+    rows = inputs.query
+    length = rows.new_full((rows.shape[0], 1), (inputs.temperature * NATS) ** -0.5)
+    x, norm = weight_norm(rows, length)
+    if extreme(norm):
+        return None
+    z, samples = linear(x, x).fill_diagonal_(-math.inf), rows.shape[0] // 2
+    partners = z.diagonal(samples), z.diagonal(-samples)
+    positive = torch.cat(partners).unsqueeze_(1)
+    for own in partners:
+        own.fill_(-math.inf)
+    total = z.exp2_().sum(1, True)
+    loss, beyond = closed_form(options, total, positive)
+    if not wanted or (options.reduction == "none" and cotangent is None):
+        return (loss,)
+    missed = beyond.sigmoid_().mul_(weight_of(options, z, cotangent))
+    slope = missed / total
+    b.times_sum(z, slope, slope.t())
+    of_pair = (missed[:samples] + missed[samples:]).neg_().squeeze_(1)
+    for own in partners:
+        own.copy_(of_pair)
+    return loss, weight_norm_backward(torch.mm(z, x), rows, length, norm, 0)[0]
+
+
+def extreme(norm: Tensor) -> bool:
+    smallest, largest = norm.aminmax()
+    return not (smallest.item() > SAFE and largest.item() < 1 / SAFE)
+
+
+def closed_form(options: Options, total: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
+    """The reduced loss, and what it is softplus of, in each direction."""
+    beyond = total.log().sub_(positive, alpha=NATS)
+    losses = softplus(beyond, 1.0, 60.0)
+    losses = losses.mean(1, True) if options.symmetric else losses
+    loss = losses.squeeze(1) if options.reduction == "none" else getattr(losses, options.reduction)()
+    return loss, beyond
+
+
+def weight_of(options: Options, z: Tensor, cotangent: Tensor | None) -> Any:
+    """dL/dL_i, over the bits of a nat."""
+    if cotangent is not None:
+        return cotangent.unsqueeze(1) * NATS
+    return NATS / z.shape[0] if options.reduction == "mean" else NATS
