@@ -8,9 +8,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from infonce.blocks import ON_CPU, Blocks
 from infonce.engine import solve
-from infonce.plain import small
 from infonce.problem import Gradients, Inputs, Options
 
 from . import _small
@@ -62,17 +60,12 @@ class NumPyBackend(ArrayAPIBackend):
     def run(self) -> ArrayAPIArithmetic:
         return NumPyArithmetic(np)
 
-    def blocks(self) -> Blocks:
-        return ON_CPU
-
     def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
         with np.errstate(all="ignore"):  # an exponential that underflows, or a NaN of the caller's, is no event here
-            dense = all(x is None or type(x) is np.ndarray for x in inputs[:2])
-            if dense and small(self, options, inputs, wanted):
-                found = _small.solve(self.run(), options, inputs, wanted)
-                if found is not None:
-                    return found
-            return super().solve(options, inputs, wanted)
+            found, b = None, self.run()
+            if _small.applies(b, options, inputs, wanted):
+                found = _small.solve(b, options, inputs, wanted)
+            return super().solve(options, inputs, wanted) if found is None else found
 
     def as_given(self, gradient: Any, x: Any) -> Any:
         gradient = np.asarray(gradient, x.dtype)

@@ -11,11 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from infonce import plain
 from infonce.backend import Arithmetic
 from infonce.problem import Gradients, Inputs, Options
 
 SAFE = 1e-30  # squares of norms between this and its inverse: none that matters left float32's range
 vecdot, total, least, most = np.vecdot, np.add.reduce, np.minimum.reduce, np.maximum.reduce
+
+
+def applies(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> bool:
+    """Whether `solve` may answer a call: of arrays, and no subclass."""
+    return plain.small(b, options, inputs, wanted) and all(x is None or type(x) is np.ndarray for x in inputs[:2])
 
 
 def solve(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients] | None:
