@@ -64,6 +64,24 @@ def walk(body: Callable[..., Any], rows: tuple[Any, ...], block: int, join: Join
     return join(outputs(), n, block), sums
 
 
+def with_rest(
+    body: Callable[..., Any], rows: tuple[Any, ...], whole: Any, rest: bool, found: Any, concat: Callable[..., Any]
+) -> Any:
+    """`Arithmetic.loop` of which the outputs and sums of the first `whole` rows, blocks of one size, are `found`.
+
+    Where there is a `rest`, that is the last block. What is `Held` is both: `(the first ones, the last)`.
+    """
+    outputs, sums = found
+    if not rest:
+        return of_each(lambda x: Held((x.blocks, None)) if isinstance(x, Held) else x, outputs), sums
+
+    def joined(x: Any, last: Any) -> Any:
+        return Held((x.blocks, last.blocks)) if isinstance(x, Held) else concat([x, last])
+
+    last, sums = body(whole, of_each(lambda x: x.blocks[1] if isinstance(x, Held) else x[whole:], rows), sums)
+    return of_each(joined, outputs, last), sums
+
+
 def concatenated(concat: Callable[[list[Any]], Any]) -> Join:
     """The outputs joined at the end."""
 

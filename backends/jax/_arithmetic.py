@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from infonce.backend import Arithmetic, Body
-from infonce.blocks import ON_CPU, ON_GPU, Blocks, Held, alone, of_each
+from infonce.blocks import ON_CPU, ON_GPU, Blocks, Held, alone, of_each, with_rest
 from infonce.halves import Fused, Halved
 
 SMALL = 1 << 20  # entries of a block that is best transposed itself
@@ -71,20 +71,13 @@ class JAXArithmetic(Arithmetic):
         def of_blocks(x: Any) -> Any:
             return x.blocks[0] if isinstance(x, Held) else x[:whole].reshape(-1, block, *x.shape[1:])
 
-        def joined(x: Any, last: Any) -> Any:
-            if isinstance(x, Held):
-                return Held((x.blocks, None if last is None else last.blocks))
-            x = x.reshape(-1, *x.shape[2:])
-            return x if last is None else jnp.concatenate([x, last])
+        def flat(x: Any) -> Any:
+            return x if isinstance(x, Held) else x.reshape(-1, *x.shape[2:])
 
         blocks = jnp.arange(0, whole, block), of_each(of_blocks, rows)
         sums = _as_varying(turned(start()), step, jax.tree.map(lambda x: x[0], blocks))
         sums, outputs = jax.lax.scan(step, sums, blocks)
-        sums = turned(sums)
-        if whole == n:
-            return of_each(lambda x: joined(x, None), outputs), sums
-        last, sums = body(whole, of_each(lambda x: x.blocks[1] if isinstance(x, Held) else x[whole:], rows), sums)
-        return of_each(joined, outputs, last), sums
+        return with_rest(body, rows, whole, whole < n, (of_each(flat, outputs), turned(sums)), jnp.concatenate)
 
     def blocks(self) -> Blocks:
         return ON_GPU if on_gpu() else ON_CPU

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from infonce.backend import Arithmetic, Body
-from infonce.blocks import ON_CPU, ON_GPU, Blocks, Held, alone, of_each
+from infonce.blocks import ON_CPU, ON_GPU, Blocks, Held, alone, of_each, with_rest
 
 from . import _namespace
 
@@ -44,16 +44,9 @@ class TensorFlowArithmetic(Arithmetic):
         else:
             n, count = known, known // block
         whole = count * block
-
-        def joined(x: Any, last: Any) -> Any:
-            return Held((x.blocks, last.blocks)) if isinstance(x, Held) else tf.concat([x, last], 0)
-
-        outputs, sums = _blocks(body, start(), rows, block, count)
-        if known is not None and n % block == 0:
-            return of_each(lambda x: Held((x.blocks, None)) if isinstance(x, Held) else x, outputs), sums
-        # Of an unknown number of rows there may be none left, which is a block like any other.
-        last, sums = body(whole, of_each(lambda x: x.blocks[1] if isinstance(x, Held) else x[whole:], rows), sums)
-        return of_each(joined, outputs, last), sums
+        rest = known is None or n % block > 0  # of an unknown number perhaps no rows, which is a block like any other
+        found = _blocks(body, start(), rows, block, count)
+        return with_rest(body, rows, whole, rest, found, lambda x: tf.concat(x, 0))
 
     def blocks(self) -> Blocks:
         return ON_GPU if tf.config.list_logical_devices("GPU") else ON_CPU
