@@ -139,7 +139,7 @@ def embeddings(b: Backend, arrays: dict[str, Any], paired: bool, reduction: str)
         if shape[-1] == 0:
             raise ValueError(f"{name} must have at least one feature, {form}; received shape {shown(shape)}.")
         if name != first:
-            if shape != shapes[first]:
+            if negatives or shape != shapes[first]:  # symbols that may differ must not be compared
                 same_size((first, shapes[first]), (name, shape), -1, "features D")
                 if own or not negatives:
                     same_size((first, shapes[first]), (name, shape), 0, "rows N")

@@ -26,17 +26,17 @@ def numbers(
     number("hardness", hardness, 0, math.inf)
     flag("decoupled", decoupled)
     flag("exclude_positives", exclude_positives)
-    given = {"decoupled": decoupled, "debias": debias, "hardness": hardness}
     if label_smoothing and (decoupled or debias or hardness):
+        given = {"decoupled": decoupled, "debias": debias, "hardness": hardness}
         other = next(name for name, value in given.items() if value)
         raise ValueError(
             f"label_smoothing and {other} exclude each other: there is no distribution over the candidates to smooth; "
             f"received label_smoothing={label_smoothing!r} and {other}={given[other]!r}. Leave one of them out."
         )
     if not normalize and (debias or hardness):
-        name = "debias" if debias else "hardness"
+        name, value = ("debias", debias) if debias else ("hardness", hardness)
         raise ValueError(
-            f"{name} needs cosine similarities, which bound the negatives' mean; received {name}={given[name]!r} with "
+            f"{name} needs cosine similarities, which bound the negatives' mean; received {name}={value!r} with "
             "normalize=False. Leave normalize at True."
         )
     if exclude_positives and (decoupled or label_smoothing):

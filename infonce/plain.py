@@ -10,7 +10,6 @@ from typing import Any
 
 from .backend import Arithmetic
 from .frame import (
-    FULL,
     bounded,
     compute_dtype,
     divisor,
@@ -23,42 +22,16 @@ from .frame import (
     temperature_gradient,
 )
 from .halves import Halved, of_halves
-from .problem import Gradients, Inputs, Kept, Options
-from .rows import LEAST
+from .problem import Gradients, Inputs, Kept, Options, without_options
 from .spread import far_apart, lift, lowered
 
 KEPT = "exponentials", "slope"  # what the gradients of row losses need again, each of all rows
-SMALL = (), ("query",), ("positive_key",), ("query", "positive_key")  # the gradients that `small` allows
 
 
 def applies(b: Arithmetic, options: Options, inputs: Inputs) -> bool:
-    if options.views or options.symmetric or not alone(options, inputs):
+    if options.views or options.symmetric or not without_options(options, inputs):
         return False
     return b.shape(inputs.positive_key)[0] not in (None, 0, 1)
-
-
-def alone(options: Options, inputs: Inputs) -> bool:
-    """Whether there is no option, and no array beside the embeddings and the temperature."""
-    others = inputs.negative_keys is inputs.bias is inputs.weight is inputs.ids is inputs.mask is inputs.positives
-    return options.plain and others and inputs.positives is None
-
-
-def small(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> bool:
-    """Whether it is a single block of bounded logits of one dtype, with gradients for the embeddings at most.
-
-    Of one direction, of both, or of two views. So short a computation is as long as the Python around it: a backend
-    may have a shorter way.
-    """
-    t, views = inputs.temperature, options.views
-    if not (wanted in SMALL and isinstance(t, float) and FULL <= t < 1 / LEAST and options.normalize):
-        return False
-    if views not in (0, 2) or not alone(options, inputs):
-        return False
-    dtype, rows, blocks = b.dtype(inputs.query), b.shape(inputs.query)[0], b.blocks()
-    if dtype not in ("float32", "float64") or not (views or dtype == b.dtype(inputs.positive_key)):
-        return False
-    most = blocks.pairs if views else blocks.kept if options.symmetric else blocks.whole
-    return rows is not None and max(1, views) < rows <= (options.block_size or rows) and rows * rows <= most
 
 
 def solve(

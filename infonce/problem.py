@@ -42,7 +42,7 @@ class Options(NamedTuple):
     bounded: bool = False  # whether |z| <= 40 was known when the call was checked: compilers see no number
     views: int = 0  # of each sample, among the rows of `query`, which are scored against each other; 0: against keys
     symmetric: bool = False
-    # Without any of these the loss is `plain`.
+    # What `without_options` is without:
     paired: bool = False
     in_batch: bool = True
     decoupled: bool = False
@@ -57,11 +57,6 @@ class Options(NamedTuple):
     hardness: float = 0.0
 
     @property
-    def plain(self) -> bool:
-        """Whether the loss is a direction's, or both, or NT-Xent's in its simplest form."""
-        return self[COMMON:] == PLAIN
-
-    @property
     def powers(self) -> tuple[float, ...]:
         """c of the statistics log sum_j exp(c z_ij) over the negatives j."""
         return (1 + self.hardness, self.hardness) if self.hardness else (1.0,)
@@ -73,4 +68,13 @@ class Options(NamedTuple):
 
 
 COMMON = Options._fields.index("paired")
-PLAIN = Options()[COMMON:]
+DEFAULTS = Options()[COMMON:]
+
+
+def without_options(options: Options, inputs: Inputs) -> bool:
+    """Whether it is the loss of one direction, of both or of views, of nothing but embeddings and a temperature."""
+    if inputs.negative_keys is not None or inputs.mask is not None or inputs.ids is not None:
+        return False
+    if inputs.bias is not None or inputs.weight is not None or inputs.positives is not None:
+        return False
+    return options[COMMON:] == DEFAULTS

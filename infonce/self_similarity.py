@@ -22,7 +22,7 @@ from .cyclic import PARTS, Rows, doubled, gradient, negatives
 from .forms import exp_minus, log_of
 from .frame import bounded, compute_dtype, off_sphere, per_row, reduced, row_weight, rows_per_block, sphere
 from .halves import Fused, Halved, of_halves
-from .problem import Gradients, Inputs, Options
+from .problem import Gradients, Inputs, Options, without_options
 from .spread import far_apart, lift, lowered
 
 
@@ -36,8 +36,7 @@ class Positives(NamedTuple):
 
 def symmetric(options: Options, inputs: Inputs) -> bool:
     """Whether the call is plain NT-Xent: z_ij = z_ji, and the loss is the closed form below."""
-    alike = inputs.weight is None and inputs.ids is None and inputs.positives is None
-    return alike and options.plain and not per_row(inputs.temperature)
+    return without_options(options, inputs) and not per_row(inputs.temperature)
 
 
 def whole(b: Arithmetic, z: Rows) -> tuple[Any, Callable[[Any], Any]]:

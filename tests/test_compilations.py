@@ -166,6 +166,30 @@ def test_torch_graph_of_a_small_batch_holds_no_operator(rows: int, options: dict
     torch.testing.assert_close(loss, info_nce(query, key, **options), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # Dynamo's own doing
+@pytest.mark.parametrize("mode", ["unpaired", "paired"])
+def test_torch_compares_no_sizes_that_may_differ(mode: str) -> None:
+    """One graph of open sizes serves as many negatives as there are rows, or features, too."""
+    import torch
+
+    graphs = []
+
+    def backend(graph: Any, _: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    generator = torch.Generator().manual_seed(0)
+    loss = torch.compile(functools.partial(info_nce, negative_mode=mode), fullgraph=True, dynamic=True, backend=backend)
+    for rows, many, features in ((8, 20, 6), (9, 21, 6), (10, 10, 6), (7, 6, 6)):
+        query, key = (torch.randn(rows, features, generator=generator) for _ in range(2))
+        shape = (rows, many, features) if mode == "paired" else (many, features)
+        negatives = torch.randn(shape, generator=generator)
+        found, want = loss(query, key, negatives), info_nce(query, key, negatives, negative_mode=mode)
+        torch.testing.assert_close(found, want, rtol=1e-5, atol=1e-6)
+    assert len(graphs) == 1
+
+
 def test_torch_compiles_the_backward_pass_of_halves() -> None:
     """Compiled autograd traces what rounds the gradients."""
     import torch

@@ -16,9 +16,9 @@ from infonce.halves import Halved
 from infonce.rows import LEAST
 from infonce.spread import FLOOR, NEAR
 
-from ._small import SAFE
-
+SAFE = 1e-30  # squares of norms between this and its inverse: none that matters left float32's range
 PIECE = 1024  # numbers that are summed one after the other
+least, most = np.minimum.reduce, np.maximum.reduce  # without the methods around them
 
 
 @functools.lru_cache(maxsize=None, typed=True)  # dtypes of two libraries may hash alike and refuse to be compared
@@ -197,11 +197,11 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         x = x.astype(dtype, copy=False)
         squares = np.vecdot(x, x)[..., None]
         # No square that matters left the dtype's range; not so for rows of zeros, or NaN.
-        if x.size == 0 or not (squares.min() > SAFE and squares.max() < 1 / SAFE):
+        if x.size == 0 or not (least(squares, axis=None) > SAFE and most(squares, axis=None) < 1 / SAFE):
             return super().unit_rows(x, dtype, over)
         over = 1.0 if over is None else over
-        least, most = (over, over) if isinstance(over, float) else (over.min(), over.max())
-        if not (least > LEAST and most < 1 / LEAST):
+        lowest, highest = (over, over) if isinstance(over, float) else (over.min(), over.max())
+        if not (lowest > LEAST and highest < 1 / LEAST):
             return super().unit_rows(x, dtype, over)
         length = np.sqrt(squares) if isinstance(over, float) and over == 1 else np.sqrt(squares) * over
         return x / length, Normed(length, over)

@@ -62,10 +62,10 @@ class NumPyBackend(ArrayAPIBackend):
 
     def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
         with np.errstate(all="ignore"):  # an exponential that underflows, or a NaN of the caller's, is no event here
-            found, b = None, self.run()
-            if _small.applies(b, options, inputs, wanted):
-                found = _small.solve(b, options, inputs, wanted)
-            return super().solve(options, inputs, wanted) if found is None else found
+            b = self.run()
+            if _small.applies(b, options, inputs, bool(wanted)):
+                return _small.solve(b, options, inputs, wanted)
+            return super().solve(options, inputs, wanted)
 
     def as_given(self, gradient: Any, x: Any) -> Any:
         gradient = np.asarray(gradient, x.dtype)

@@ -1,7 +1,6 @@
 """The losses without options of a small batch, each in a row of NumPy calls.
 
-So short a computation is as long as the Python around it: of reductions the ufuncs' own are called, without the methods
-around them. Which calls come here is `infonce.plain.small`.
+Which calls come here is `infonce.small`. Of reductions the ufuncs' own are called, without the methods around them.
 """
 
 from __future__ import annotations
@@ -11,29 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from infonce import plain
+from infonce import small
 from infonce.backend import Arithmetic
 from infonce.problem import Gradients, Inputs, Options
 
-SAFE = 1e-30  # squares of norms between this and its inverse: none that matters left float32's range
-vecdot, total, least, most = np.vecdot, np.add.reduce, np.minimum.reduce, np.maximum.reduce
+total = np.add.reduce
 
 
-def applies(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> bool:
+def applies(b: Arithmetic, options: Options, inputs: Inputs, gradients: bool) -> bool:
     """Whether `solve` may answer a call: of arrays, and no subclass."""
-    return plain.small(b, options, inputs, wanted) and all(x is None or type(x) is np.ndarray for x in inputs[:2])
+    return small.applies(b, options, inputs, gradients) and all(x is None or type(x) is np.ndarray for x in inputs[:2])
 
 
-def solve(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients] | None:
-    """As `Backend.solve` where `plain.small` applies; None where a row's norm is extreme."""
+def solve(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
+    """As `Backend.solve`."""
     if options.views:
         return two_views(b, options, inputs, wanted)
-    query, key, t = inputs.query, inputs.positive_key, inputs.temperature
-    q_norm, k_norm = norms(query), norms(key)
-    if q_norm is None or k_norm is None:
-        return None
-    q_norm *= t
-    q, k = query / q_norm, key / k_norm
+    query, key = inputs.query, inputs.positive_key
+    (q, q_back), (k, k_back) = b.unit_rows(query, query.dtype, inputs.temperature), b.unit_rows(key, key.dtype)
     z = q @ k.T
     own = z.reshape(-1)[:: len(z) + 1]  # a view
     positive = own.copy()
@@ -41,10 +35,12 @@ def solve(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ..
     sums = total(np.exp(z, out=z), axis=1)
     if options.symmetric:
         sums = np.stack([sums, b.column_sums(z)[0]])  # a row for each direction
-    loss, missed = closed_form(options, sums, positive)
+    loss, beyond = closed_form(options, sums, positive)
     if not wanted:
         return loss, {}
-    scale = None  # of rows, which stays out of the block: its products would be subnormal
+    missed = slopes(options, beyond)
+    # Of one direction the slopes stay out of the block: they multiply its few thin factors.
+    scale = None
     if options.symmetric:
         missed /= 2
         by_row, by_column = missed / sums
@@ -52,30 +48,22 @@ def solve(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ..
         own[...] = -total(missed, axis=0)
     else:
         own[...] = -sums
-        missed /= sums
-        scale = missed[:, None]
+        scale = (missed / sums)[:, None]
     found: Gradients = dict.fromkeys(wanted)  # in their order
     if "query" in wanted:
         gradient = z @ k
         if scale is not None:
             gradient *= scale
-        found["query"] = off_sphere(gradient, q, q_norm, t)
+        found["query"] = b.through_unit_rows(gradient, q, q_back)
     if "positive_key" in wanted:
-        if scale is not None:
-            q *= scale
-        found["positive_key"] = off_sphere(z.T @ q, k, k_norm, 1.0)
+        found["positive_key"] = b.through_unit_rows(z.T @ (q if scale is None else q * scale), k, k_back)
     return loss, found
 
 
-def two_views(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients] | None:
+def two_views(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
     """`solve` for the rows of two views against each other."""
-    rows, root = inputs.query, math.sqrt(inputs.temperature)
-    norm = norms(rows)
-    if norm is None:
-        return None
-    norm *= root
-    x = rows / norm
-    z, size, samples = b.scores(x, x), len(x), len(x) // 2
+    rows, back = b.unit_rows(inputs.query, inputs.query.dtype, math.sqrt(inputs.temperature))
+    z, size, samples = b.scores(rows, rows), len(rows), len(rows) // 2
     np.fill_diagonal(z, -math.inf)
     entries = z.reshape(-1)
     partners = entries[samples : samples * size : size + 1], entries[samples * size :: size + 1]  # views
@@ -83,42 +71,31 @@ def two_views(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str
     for own in partners:
         own[...] = -math.inf
     sums = total(np.exp(z, out=z), axis=1)
-    loss, missed = closed_form(options, sums, positive)
+    loss, beyond = closed_form(options, sums, positive)
     if not wanted:
         return loss, {}
+    missed = slopes(options, beyond)
     slope = missed / sums
     b.times_sum(z, slope[:, None], slope)
     for own in partners:
         own[...] = -missed[:samples] - missed[samples:]
-    return loss, {"query": off_sphere(z @ x, x, norm, root)}
-
-
-def norms(x: Any) -> Any:
-    """The rows' norms, (N, 1); None where one is extreme."""
-    squares = vecdot(x, x)
-    if not (least(squares) > SAFE and most(squares) < 1 / SAFE):
-        return None
-    return np.sqrt(squares, out=squares)[:, None]
+    return loss, {"query": b.through_unit_rows(z @ rows, rows, back)}
 
 
 def closed_form(options: Options, sums: Any, positive: Any) -> tuple[Any, Any]:
-    """The reduced loss, and its slope in each direction."""
+    """The reduced loss, and what it is softplus of, in each direction."""
     beyond = np.log(sums)
     beyond -= positive
     losses = np.logaddexp(beyond, 0)
     if options.symmetric:
         losses = total(losses, axis=0) / 2
-    share = 1 / len(positive) if options.reduction == "mean" else 1
+    if options.reduction == "none":
+        return losses, beyond
+    return total(losses) * (1 / len(positive) if options.reduction == "mean" else 1), beyond
+
+
+def slopes(options: Options, beyond: Any) -> Any:
+    """The reduced loss's slope with respect to this."""
     inverse = np.exp(np.negative(beyond, out=beyond), out=beyond)
     inverse += 1
-    missed = np.divide(share, inverse, out=inverse)
-    return losses if options.reduction == "none" else total(losses) * share, missed
-
-
-def off_sphere(gradient: Any, made: Any, length: Any, over: float) -> Any:
-    """The gradient, which is lost, with respect to rows; over `length`, their norms times `over`, they are `made`."""
-    along = vecdot(made, gradient)[:, None]
-    along *= over * over
-    gradient -= made * along
-    gradient /= length
-    return gradient
+    return (1 / beyond.shape[-1] if options.reduction == "mean" else 1) / inverse

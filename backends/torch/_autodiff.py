@@ -16,6 +16,7 @@ from infonce.problem import DIFFERENTIABLE, Inputs, Options
 
 from ._operator import compute, hides_batch, measured, run
 
+# Whether the graph may be used again, so that what it holds must stay as it is; torch says so nowhere else.
 keeps_graph = torch._C._autograd._get_current_graph_task_keep_graph
 
 TEMPERATURE = Inputs._fields.index("temperature")  # which may be a number
@@ -87,9 +88,10 @@ class EagerLoss(Function):
         arrays = ctx.saved_tensors  # raises where one was overwritten
         wanted, options = ctx.wanted, ctx.options
         if options.reduction != "none" and not torch.is_grad_enabled():
-            gradients, once = ctx.gradients, not (torch.compiler.is_compiling() or keeps_graph())
+            gradients = ctx.gradients
+            once = cotangent.is_cpu and not torch.compiler.is_compiling() and not keeps_graph()
             if once:
-                ctx.gradients = ()  # autograd copies what is held elsewhere, too
+                ctx.gradients = ()  # what the graph held, too, would be copied to become a leaf's gradient
             found = (scaled(g, cotangent, x, once) for g, x in zip(gradients, arrays, strict=True))
             return (None, None, None, *found)
         gradients = ctx.gradients

@@ -82,9 +82,10 @@ def run(
         in_place=not hidden and type(inputs.query) in (Tensor, torch.nn.Parameter), device=device
     )
     cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-    seen = torch.no_grad() if torch.is_grad_enabled() else NOTHING
-    with seen, torch.autocast(device, enabled=False) if cast else NOTHING:
-        if arithmetic.in_place and device == "cpu" and _small.applies(arithmetic, options, inputs, wanted):
+    unseen = torch.no_grad() if torch.is_grad_enabled() else NOTHING
+    with unseen, torch.autocast(device, enabled=False) if cast else NOTHING:
+        made = bool(wanted) and (options.reduction != "none" or cotangent is not None)  # whether gradients are
+        if arithmetic.in_place and device == "cpu" and _small.applies(arithmetic, options, inputs, made):
             found = _small.solve(arithmetic, options, inputs, wanted, cotangent, kept)
             if found is not None:
                 return found
