@@ -181,7 +181,7 @@ OTHERS = (
 )
 
 
-@pytest.mark.parametrize(("loss", "options"), OTHERS, ids=str)
+@pytest.mark.parametrize(("loss", "options"), OTHERS, ids=lambda x: getattr(x, "__name__", str(x)))
 def test_other_calls_do_not_come_there(f: Framework, loss: Any, found: list[bool], options: dict[str, Any]) -> None:
     given = {name: f.array(x) if isinstance(x, np.ndarray) else x for name, x in options.items()}
     value_and_grad(loss)(f.array(QUERY), f.array(KEY), **given)
