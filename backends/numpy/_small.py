@@ -14,6 +14,8 @@ from infonce import small
 from infonce.backend import Arithmetic
 from infonce.problem import Gradients, Inputs, Options
 
+from ._arithmetic import own_entries
+
 total = np.add.reduce
 
 
@@ -29,16 +31,15 @@ def solve(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ..
     query, key = inputs.query, inputs.positive_key
     (q, q_back), (k, k_back) = b.unit_rows(query, query.dtype, inputs.temperature), b.unit_rows(key, key.dtype)
     z = q @ k.T
-    own = z.reshape(-1)[:: len(z) + 1]  # a view
+    own = own_entries(z, 0)
     positive = own.copy()
     own[...] = -math.inf
     sums = total(np.exp(z, out=z), axis=1)
     if options.symmetric:
         sums = np.stack([sums, b.column_sums(z)[0]])  # a row for each direction
-    loss, beyond = closed_form(options, sums, positive)
+    loss, missed = closed_form(b, options, sums, positive)
     if not wanted:
         return loss, {}
-    missed = slopes(options, beyond)
     # Of one direction the slopes stay out of the block: they multiply its few thin factors.
     scale = None
     if options.symmetric:
@@ -63,18 +64,14 @@ def solve(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ..
 def two_views(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
     """`solve` for the rows of two views against each other."""
     rows, back = b.unit_rows(inputs.query, inputs.query.dtype, math.sqrt(inputs.temperature))
-    z, size, samples = b.scores(rows, rows), len(rows), len(rows) // 2
-    np.fill_diagonal(z, -math.inf)
-    entries = z.reshape(-1)
-    partners = entries[samples : samples * size : size + 1], entries[samples * size :: size + 1]  # views
+    z, samples = b.scores(rows, rows), len(rows) // 2
+    partners = own_entries(z[:samples], samples), own_entries(z[samples:], 0)
     positive = np.concatenate(partners)
-    for own in partners:
-        own[...] = -math.inf
+    b.mask_samples(z, samples, 2)
     sums = total(np.exp(z, out=z), axis=1)
-    loss, beyond = closed_form(options, sums, positive)
+    loss, missed = closed_form(b, options, sums, positive)
     if not wanted:
         return loss, {}
-    missed = slopes(options, beyond)
     slope = missed / sums
     b.times_sum(z, slope[:, None], slope)
     for own in partners:
@@ -82,20 +79,12 @@ def two_views(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str
     return loss, {"query": b.through_unit_rows(z @ rows, rows, back)}
 
 
-def closed_form(options: Options, sums: Any, positive: Any) -> tuple[Any, Any]:
-    """The reduced loss, and what it is softplus of, in each direction."""
-    beyond = np.log(sums)
-    beyond -= positive
-    losses = np.logaddexp(beyond, 0)
+def closed_form(b: Arithmetic, options: Options, sums: Any, positive: Any) -> tuple[Any, Any]:
+    """The reduced loss, and its slope with respect to the log-sum-exps, in each direction."""
+    losses, missed = b.softplus(np.log(sums) - positive)
     if options.symmetric:
         losses = total(losses, axis=0) / 2
     if options.reduction == "none":
-        return losses, beyond
-    return total(losses) * (1 / len(positive) if options.reduction == "mean" else 1), beyond
-
-
-def slopes(options: Options, beyond: Any) -> Any:
-    """The reduced loss's slope with respect to this."""
-    inverse = np.exp(np.negative(beyond, out=beyond), out=beyond)
-    inverse += 1
-    return (1 / beyond.shape[-1] if options.reduction == "mean" else 1) / inverse
+        return losses, missed
+    share = 1 / len(positive) if options.reduction == "mean" else 1
+    return total(losses) * share, missed * share

@@ -17,7 +17,7 @@ from infonce.rows import LEAST
 from infonce.spread import FLOOR, NEAR
 
 from . import _kernel, _kernel_products, _kernel_rows, _namespace
-from ._small import NATS, SAFE, weight_norm, weight_norm_backward
+from ._small import NATS, extreme, weight_norm, weight_norm_backward
 
 NAMES = {getattr(torch, name): name for name in ("float16", "bfloat16", "float32", "float64")}
 # Of halves: from torch 2.8 on.
@@ -270,8 +270,7 @@ class TorchArithmetic(Arithmetic):
         number, rest = (over, None) if isinstance(over, float) and LEAST < over < 1 / LEAST else (1.0, over)
         length = flat.new_full((flat.shape[0], 1), 1 / number)
         unit, norm = weight_norm(flat, length)
-        smallest, largest = norm.aminmax()
-        if not (smallest.item() > SAFE and largest.item() < 1 / SAFE):
+        if extreme(norm):
             return super().unit_rows(x, dtype, over)
         unit = unit if x is flat else unit.view(x.shape)
         return (unit if rest is None else unit / rest), Normed(flat, length, norm, rest)

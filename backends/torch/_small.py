@@ -89,11 +89,10 @@ def two_views(
     x, norm = weight_norm(rows, length)
     if extreme(norm):
         return None
-    z, samples = linear(x, x).fill_diagonal_(-math.inf), rows.shape[0] // 2
+    z, samples = linear(x, x), rows.shape[0] // 2
     partners = z.diagonal(samples), z.diagonal(-samples)
     positive = torch.cat(partners).unsqueeze_(1)
-    for own in partners:
-        own.fill_(-math.inf)
+    b.mask_samples(z, samples, 2)
     total = z.exp2_().sum(1, True)
     loss, beyond = closed_form(options, total, positive)
     if not wanted or (options.reduction == "none" and cotangent is None):
