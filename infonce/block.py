@@ -11,7 +11,7 @@ import math
 import operator
 from typing import Any, NamedTuple
 
-from .backend import Arithmetic
+from .arithmetic import Arithmetic
 from .forms import LOWEST, log_of, nonzero
 from .halves import Fused, Halved
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .backend import Arithmetic
+from .arithmetic import Arithmetic
 from .blocks import Held
 from .forms import LOWEST, exp_minus, log_of, nonzero
 from .halves import Halved

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import measures, passes, plain, self_similarity, several, two_directions
-from .backend import Arithmetic
+from .arithmetic import Arithmetic
 from .block import Sides
 from .frame import (
     bounded,

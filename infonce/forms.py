@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .backend import Arithmetic
+from .arithmetic import Arithmetic
 from .problem import Options
 
 LOWEST = -8.5e37  # a quarter of float32's range: below every logit that can be told apart, and safe to subtract

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .backend import Arithmetic
+from .arithmetic import Arithmetic
 from .blocks import FEWEST
 from .forms import nonzero
 from .problem import Inputs, Options

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .backend import Arithmetic
+from .arithmetic import Arithmetic
 from .block import Block, Sides, finite, remaining, row_maximum, summed
 from .forms import nonzero
 from .problem import Options

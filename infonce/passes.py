@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from . import forms
-from .backend import Arithmetic
+from .arithmetic import Arithmetic
 from .block import Block, Sides, combined, exponentials, finite, logits, pull, remaining, summed
 from .forms import Slopes, Statistics
 from .frame import per_row

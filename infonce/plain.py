@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .backend import Arithmetic
+from .arithmetic import Arithmetic
 from .frame import (
     bounded,
     compute_dtype,

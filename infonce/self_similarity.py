@@ -16,7 +16,7 @@ import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .backend import Arithmetic
+from .arithmetic import Arithmetic
 from .block import exponentials
 from .cyclic import PARTS, Rows, doubled, gradient, negatives
 from .forms import exp_minus, log_of

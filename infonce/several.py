@@ -10,7 +10,7 @@ import math
 from typing import Any, NamedTuple
 
 from . import forms
-from .backend import Arithmetic
+from .arithmetic import Arithmetic
 from .block import combined, exponentials, finite, remaining
 from .forms import LOWEST, Slopes, Statistics, nonzero
 from .frame import column, compute_dtype, inverse, of_weight, off_sphere, per_row, reduced, rows_per_block, sphere

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .backend import Arithmetic
+from .arithmetic import Arithmetic
 from .frame import FULL
 from .problem import Inputs, Options, without_options
 from .rows import LEAST

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .backend import Arithmetic
+from .arithmetic import Arithmetic
 from .frame import bounded, per_row
 from .problem import Inputs, Options
 

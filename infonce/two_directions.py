@@ -10,7 +10,7 @@ import math
 from typing import Any, NamedTuple
 
 from . import forms
-from .backend import Arithmetic
+from .arithmetic import Arithmetic
 from .block import Block, Sides, finite, logits, pull, remaining, times
 from .forms import LOWEST, Statistics, exp_minus, log_of, nonzero
 from .frame import per_row

@@ -10,7 +10,7 @@ import pytest
 from infonce import info_nce
 from infonce.conformance import oracle
 
-from .test_derivatives import products
+from ._points import products
 
 N, D = 6, 4
 

@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import softplus
 
 from infonce import info_nce, nt_xent
-from infonce.backend import Arithmetic
+from infonce.arithmetic import Arithmetic
 from infonce.blocks import Blocks
 from infonce.conformance.cases import all_cases
 from infonce.conformance.variants._subject import BoundSubject

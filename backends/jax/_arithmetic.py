@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from infonce.backend import Arithmetic, Body
+from infonce.arithmetic import Arithmetic, Body
 from infonce.blocks import ON_CPU, ON_GPU, Blocks, Held, alone, of_each, with_rest
 from infonce.halves import Fused, Halved
 

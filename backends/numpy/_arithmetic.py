@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import array_api_compat
 import numpy as np
 
-from infonce.backend import Arithmetic, Body
+from infonce.arithmetic import Arithmetic, Body
 from infonce.blocks import ON_CPU, Blocks, concatenated, rows_in_cache, walk, written
 from infonce.halves import Halved
 from infonce.rows import LEAST

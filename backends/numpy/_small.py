@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from infonce import small
-from infonce.backend import Arithmetic
+from infonce.arithmetic import Arithmetic
 from infonce.problem import Gradients, Inputs, Options
 
 from ._arithmetic import own_entries

@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from infonce.backend import Arithmetic, Body
+from infonce.arithmetic import Arithmetic, Body
 from infonce.blocks import ON_CPU, ON_GPU, Blocks, Held, alone, of_each, with_rest
 
 from . import _namespace

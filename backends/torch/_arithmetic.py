@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus, threshold
 
-from infonce.backend import Arithmetic, Body
+from infonce.arithmetic import Arithmetic, Body
 from infonce.blocks import ON_CPU, ON_GPU, Blocks, concatenated, rows_in_cache, walk, written
 from infonce.halves import Fused, Halved
 from infonce.rows import LEAST

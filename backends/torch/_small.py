@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import linear, softplus
 
 from infonce import small
-from infonce.backend import Arithmetic
+from infonce.arithmetic import Arithmetic
 from infonce.problem import Inputs, Options
 
 # Rows times given lengths over their norms, and the way back, in one operation each, by all threads.
