@@ -56,7 +56,7 @@ def bounded(options: Options, temperature: Any) -> bool:
 
 
 def per_row(x: Any) -> bool:
-    return not (x is None or isinstance(x, int | float)) and len(x.shape) > 0
+    return len(getattr(x, "shape", ())) > 0
 
 
 def divisor(b: Arithmetic, temperature: Any, dtype: Any) -> Any:
@@ -110,7 +110,7 @@ def row_weight(b: Arithmetic, options: Options, query: Any, weight: Any, cotange
         return c if weight is None else c * weight
     if weight is None:
         n = b.size(query) if options.reduction == "mean" else 1
-        return 1 / n if isinstance(n, int) else 1 / b.xp.astype(n, query.dtype)
+        return 1 / b.xp.astype(n, query.dtype) if hasattr(n, "dtype") else 1 / n  # an int, or torch's symbol of one
     return weight if options.reduction == "sum" else weight * inverse(b.xp, b.xp.sum(weight))
 
 

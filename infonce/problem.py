@@ -42,9 +42,9 @@ class Options(NamedTuple):
     bounded: bool = False  # whether |z| <= 40 was known when the call was checked: compilers see no number
     views: int = 0  # of each sample, among the rows of `query`, which are scored against each other; 0: against keys
     symmetric: bool = False
+    in_batch: bool = True
     # What `without_options` is without:
     paired: bool = False
-    in_batch: bool = True
     decoupled: bool = False
     exclude_positives: bool = False
     inside: bool = False  # several positives are averaged inside the logarithm
@@ -68,7 +68,6 @@ class Options(NamedTuple):
 
 
 COMMON = Options._fields.index("paired")
-DEFAULTS = Options()[COMMON:]
 
 
 def without_options(options: Options, inputs: Inputs) -> bool:
@@ -77,4 +76,4 @@ def without_options(options: Options, inputs: Inputs) -> bool:
         return False
     if inputs.bias is not None or inputs.weight is not None or inputs.positives is not None:
         return False
-    return options[COMMON:] == DEFAULTS
+    return options.in_batch and not any(options[COMMON:])

@@ -14,7 +14,7 @@ from torch.autograd import Function
 
 from infonce.problem import DIFFERENTIABLE, Inputs, Options
 
-from ._operator import compute, hides_batch, measured, run
+from ._operator import as_tensor, compute, hides_batch, is_small, measured, run
 
 # Whether the graph may be used again, so that what it holds must stay as it is; torch says so nowhere else.
 keeps_graph = torch._C._autograd._get_current_graph_task_keep_graph
@@ -160,9 +160,15 @@ def attached(options: Options, inputs: Inputs) -> Any:
             for name, x in zip(DIFFERENTIABLE, inputs, strict=False)
             if isinstance(x, Tensor) and (hidden or x.requires_grad)
         )
+    compiling = torch.compiler.is_compiling()
+    if compiling and is_small(options, inputs):
+        from . import _graph  # here, because it imports the compiler
+
+        arrays = inputs.query, inputs.positive_key, as_tensor(inputs.temperature)
+        return _graph.loss(options.reduction, options.normalize, ",".join(wanted), *arrays)
     if not wanted:
         return answer(options, compute(options, inputs, ()))
-    if hidden or torch.compiler.is_compiling():
+    if hidden or compiling:
         return answer(options, Loss.apply(options, wanted, *inputs))  # type: ignore[no-untyped-call]
     found = EagerLoss.apply(options, wanted, inputs, *(getattr(inputs, n) for n in wanted))  # type: ignore[no-untyped-call]
     return answer(options, found) if options.measure else found

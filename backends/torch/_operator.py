@@ -31,9 +31,7 @@ def compute(
     if not torch.compiler.is_compiling():
         return run(options, inputs, wanted, cotangent, kept)
     number = not isinstance(inputs.temperature, Tensor)
-    if number:
-        # A product keeps the number symbolic: torch.full would compile anew for each temperature of a schedule.
-        inputs = inputs._replace(temperature=torch.ones((), dtype=torch.float64, device="cpu") * inputs.temperature)
+    inputs = inputs._replace(temperature=as_tensor(inputs.temperature))
     if is_small(options, inputs):
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
             loss, gradients, measures = solve(FUNCTIONAL, options, inputs, wanted, cotangent)
@@ -44,6 +42,14 @@ def compute(
 NOTHING = contextlib.nullcontext()
 FUNCTIONAL = TorchArithmetic(in_place=False)
 CAN_TRACE = torch.torch_version.TorchVersion(torch.__version__) >= "2.13"  # older versions are not known to
+
+
+def as_tensor(temperature: Any) -> Tensor:
+    """The temperature, a number or a tensor, for a graph."""
+    if isinstance(temperature, Tensor):
+        return temperature
+    one = torch.ones((), dtype=torch.float64, device="cpu")
+    return one.mul(temperature)  # torch.full would compile anew for each temperature of a schedule
 
 
 def is_small(options: Options, inputs: Inputs) -> bool:
