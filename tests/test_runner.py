@@ -128,7 +128,7 @@ def test_another_function_is_judged_by_its_frameworks_autodiff_and_not_on_option
     line = only(report)
     assert line.variant == "torch"
     assert [result.case for result in line.results] == ["agreement/fake/one"]
-    assert line.results[0].command.endswith(f"--target {__name__}:some_loss")
+    assert line.results[0].command.endswith(f"--target {some_loss.__module__}:some_loss")
     (numpy,) = [absence for absence in report.absences if absence.what == "numpy"]
     assert "value_and_grad" in numpy.reason
     with pytest.raises(ValueError, match="options"):
