@@ -1,4 +1,4 @@
-"""What stands where in a block of logits: the rows' own entries, pairs of the same sample, rows of a matrix."""
+"""What is asked of any array, and what stands where in a block of logits: own entries, pairs of a sample, rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Arrays(Protocol):
         ...
 
     def size(self, x: Any) -> Any:
-        """The number of rows of `x`: an int, or an integer tensor where it is not known yet."""
+        """The number of rows of `x`: an int; where it is not known yet an integer tensor, or torch's symbol of one."""
         ...
 
     def indices(self, like: Any, n: Any) -> Any:

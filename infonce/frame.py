@@ -110,7 +110,7 @@ def row_weight(b: Arithmetic, options: Options, query: Any, weight: Any, cotange
         return c if weight is None else c * weight
     if weight is None:
         n = b.size(query) if options.reduction == "mean" else 1
-        return 1 / b.xp.astype(n, query.dtype) if hasattr(n, "dtype") else 1 / n  # an int, or torch's symbol of one
+        return 1 / b.xp.astype(n, query.dtype) if hasattr(n, "dtype") else 1 / n
     return weight if options.reduction == "sum" else weight * inverse(b.xp, b.xp.sum(weight))
 
 

@@ -43,7 +43,7 @@ class Options(NamedTuple):
     views: int = 0  # of each sample, among the rows of `query`, which are scored against each other; 0: against keys
     symmetric: bool = False
     in_batch: bool = True
-    # What `without_options` is without:
+    # What `without_options` is without, each false or 0 by default:
     paired: bool = False
     decoupled: bool = False
     exclude_positives: bool = False
@@ -67,7 +67,7 @@ class Options(NamedTuple):
         return bool(self.label_smoothing or self.debias or self.hardness)
 
 
-COMMON = Options._fields.index("paired")
+COMMON = Options._fields.index("paired")  # so many fields are
 
 
 def without_options(options: Options, inputs: Inputs) -> bool:

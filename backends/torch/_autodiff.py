@@ -165,7 +165,7 @@ def attached(options: Options, inputs: Inputs) -> Any:
         from . import _graph  # here, because it imports the compiler
 
         arrays = inputs.query, inputs.positive_key, as_tensor(inputs.temperature)
-        return _graph.loss(options.reduction, options.normalize, ",".join(wanted), *arrays)
+        return _graph.loss(options.reduction, options.normalize, wanted, *arrays)
     if not wanted:
         return answer(options, compute(options, inputs, ()))
     if hidden or compiling:

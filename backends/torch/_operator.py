@@ -45,7 +45,7 @@ CAN_TRACE = torch.torch_version.TorchVersion(torch.__version__) >= "2.13"  # old
 
 
 def as_tensor(temperature: Any) -> Tensor:
-    """The temperature, a number or a tensor, for a graph."""
+    """The temperature as a tensor: one that is a number keeps its digits, and to the graph it stays a symbol."""
     if isinstance(temperature, Tensor):
         return temperature
     one = torch.ones((), dtype=torch.float64, device="cpu")
@@ -116,13 +116,26 @@ def _solve(
     return list(run(options, with_number(inputs, number), names(wanted), cotangent))
 
 
-# Autograd sees `Loss`, never this: what `torch.library.custom_op` does for it in each call costs a small batch dear.
+# What `torch.library.custom_op` does for autograd in each call costs a small batch dear.
 _library = torch.library.Library("infonce", "DEF")  # type: ignore[no-untyped-call]
 _schema = "solve" + torch.library.infer_schema(_solve, mutates_args=())
 _library.define(_schema, tags=torch.Tag.pt2_compliant_tag)  # type: ignore[no-untyped-call]
 _library.impl("solve", _solve, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
-_library.impl("solve", torch.library.fallthrough_kernel, "Autograd")  # type: ignore[no-untyped-call]
 operator = torch.ops.infonce.solve.default
+
+
+def _past_autograd(inputs: list[Tensor | None], *others: Any) -> list[Tensor]:
+    """Autograd sees `Loss`, never this. A tangent of forward mode would be dropped without a word."""
+    if any(x is not None and torch._VF._unpack_dual(x, 0)[1] is not None for x in inputs):
+        raise NotImplementedError(
+            "infonce losses of large batches have no forward mode derivative in PyTorch under torch.compile. Leave out "
+            "torch.compile, or use JAX or TensorFlow."
+        )
+    with torch._C._AutoDispatchBelowAutograd():
+        return operator(inputs, *others)  # type: ignore[no-any-return]
+
+
+_library.impl("solve", _past_autograd, "Autograd")  # type: ignore[no-untyped-call]
 
 
 @torch.library.register_fake("infonce::solve", lib=_library)  # type: ignore[untyped-decorator]
