@@ -29,6 +29,9 @@ class Framework:
         """A copy as an array of the framework; without a dtype in that of `values`."""
         return self.toolkit.to_array(np.array(values, order="C"), dtype, self.device)
 
+    def ones(self, *shape: int, dtype: str = "float64") -> Any:
+        return self.array(np.ones(shape), dtype)
+
     def values(self, array: Any) -> NDArray[np.float64]:
         """A copy in float64, of an array of this framework and no other."""
         assert self.toolkit.form(array).framework == self.name, f"a {type(array).__name__} is not of {self.name}"

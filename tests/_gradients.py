@@ -123,3 +123,23 @@ def _tensorflow(
 
     found: tuple[Any, dict[str, Any]] = (tf.function(step) if compiled else step)(dict(leaves), dict(fixed))
     return found
+
+
+def gradient_of(name: str, fn: Callable[[Any], Any], x: Any) -> Any:
+    """The gradient of a function of one array by the framework's autodiff; None where it says that there is none."""
+    if name == "torch":
+        import torch
+
+        leaf = x.detach().requires_grad_()
+        value = fn(leaf)
+        return torch.autograd.grad(value, leaf)[0] if value.requires_grad else None
+    if name == "jax":
+        import jax
+
+        return jax.grad(fn)(x)
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = fn(x)
+    return tape.gradient(value, x)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from infonce import info_nce, nt_xent, value_and_grad
 
 from ._frameworks import Framework
+from ._gradients import gradient_of
 from ._points import POINTS, VIEWS, N, T
 
 
@@ -104,29 +104,11 @@ def test_positive_key_is_the_query(autodiff: Framework, symmetric: bool) -> None
     assert autodiff.values(loss) == autodiff.values(other)
     total = autodiff.values(apart["query"]) + autodiff.values(apart["positive_key"])
     np.testing.assert_array_equal(autodiff.values(found["query"]), autodiff.values(apart["query"]))
-    gradient = of_one(autodiff.name, lambda x: info_nce(x, x, symmetric=symmetric), x)
+    gradient = gradient_of(autodiff.name, lambda x: info_nce(x, x, symmetric=symmetric), x)
     np.testing.assert_allclose(autodiff.values(gradient), total, rtol=0, atol=1e-14)
-    twice = of_one(autodiff.name, lambda x: nt_xent(x, x), x)
+    twice = gradient_of(autodiff.name, lambda x: nt_xent(x, x), x)
     views = value_and_grad(nt_xent)(x, y)[1]["views"]
     np.testing.assert_allclose(autodiff.values(twice), sum(map(autodiff.values, views)), rtol=0, atol=1e-14)
-
-
-def of_one(name: str, fn: Callable[[Any], Any], x: Any) -> Any:
-    if name == "torch":
-        import torch
-
-        leaf = x.detach().requires_grad_()
-        return torch.autograd.grad(fn(leaf), leaf)[0]
-    if name == "jax":
-        import jax
-
-        return jax.grad(fn)(x)
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        loss = fn(x)
-    return tape.gradient(loss, x)
 
 
 def test_tensorflow_value_and_grad_is_not_taped() -> None:

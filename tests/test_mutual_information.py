@@ -14,6 +14,7 @@ from infonce import mutual_information, mutual_information_from_scores
 
 from ._frameworks import Framework
 from ._frameworks import framework as framework_of
+from ._gradients import gradient_of
 from ._information import ALPHAS, KEY, MODES, QUERY, RNG, SHARED, D, N, ceiling_of, check, first_column, rows
 
 
@@ -183,26 +184,6 @@ def test_scores_with_open_shapes(positive: str) -> None:
         found, want = fn(tf.constant(scores)), mutual_information_from_scores(scores, positive)
         for got, value in zip(found, want, strict=True):
             np.testing.assert_allclose(got, value, rtol=1e-13)
-
-
-def gradient_of(name: str, fn: Callable[[Any], Any], x: Any) -> Any:
-    """The gradient by the framework's autodiff; None where it says that there is none."""
-    if name == "torch":
-        import torch
-
-        x = x.requires_grad_()
-        value = fn(x)
-        return torch.autograd.grad(value, x)[0] if value.requires_grad else None
-    if name == "jax":
-        import jax
-
-        return jax.grad(fn)(x)
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        value = fn(x)
-    return tape.gradient(value, x)
 
 
 def test_scores_are_differentiable(autodiff: Framework) -> None:

@@ -70,7 +70,7 @@ def test_bad_input_is_refused(
     framework: Framework, error: type[Exception], words: tuple[str, ...], call: Callable[[A], Any]
 ) -> None:
     with pytest.raises(error) as raised:
-        call(lambda *shape, dtype="float64": framework.array(np.ones(shape), dtype))
+        call(framework.ones)
     for word in words:
         assert word in str(raised.value)
 
