@@ -11,13 +11,16 @@ import array_api_compat
 import numpy as np
 
 from infonce.arithmetic import Arithmetic, Body
-from infonce.blocks import ON_CPU, Blocks, concatenated, rows_in_cache, walk, written
+from infonce.blocks import IN_PLACE, Blocks, concatenated, rows_in_cache, walk, written
 from infonce.halves import Halved
 from infonce.rows import LEAST
 from infonce.spread import FLOOR, NEAR
 
+from . import _memory
+
 SAFE = 1e-30  # squares of norms between this and its inverse: none that matters left float32's range
 PIECE = 1024  # numbers that are summed one after the other
+FACTOR, SUMMAND, QUERY, KEY = -1, -2, -3, -4  # parts of a run's memory, beside those of the blocks of logits
 least, most = np.minimum.reduce, np.maximum.reduce  # without the methods around them
 
 
@@ -69,34 +72,44 @@ def own_entries(x: Any, first_row: int) -> Any:
 
 
 class NumPyArithmetic(ArrayAPIArithmetic):
-    """One run of the engine on NumPy, whose arrays can be overwritten."""
+    """One run of the engine on NumPy, whose arrays can be overwritten. At its exit its memory serves the next one."""
 
     def __init__(self, xp: Any) -> None:
         super().__init__(xp)
-        self._buffers: dict[int, Any] = {}
+        self._buffers: _memory.Buffers | None = None
+
+    def __enter__(self) -> NumPyArithmetic:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._buffers is not None:
+            _memory.give(self._buffers)
 
     def loop(self, body: Body, start: Callable[[], tuple[Any, ...]], rows: tuple[Any, ...], block: int) -> Any:
         return walk(body, rows, block, written(lambda like, shape: np.empty(shape, like.dtype)))
 
     def blocks(self) -> Blocks:
-        return ON_CPU
+        return IN_PLACE
 
-    def _buffer(self, part: int, like: Any, shape: tuple[int, ...]) -> Any:
-        """Memory for a block that the next block of the same part writes over: fresh pages cost more than the sums."""
-        size, held = math.prod(shape), self._buffers.get(part)
-        if held is None or held.size < size:
-            held = self._buffers[part] = np.empty(size, like.dtype)
-        return held[:size].reshape(shape)
+    def buffer(self, part: int, like: Any, shape: tuple[int, ...]) -> Any:
+        """Memory for a block that the next block of the same part writes over; None: NumPy's own will do."""
+        size = math.prod(shape) * like.itemsize
+        if size < _memory.LEAST:
+            return None
+        if self._buffers is None:
+            self._buffers = _memory.take()
+        return _memory.room(self._buffers, part, size).view(like.dtype).reshape(shape)
 
     def scores(self, rows: Any, keys: Any, part: int = 0, alone: bool = False) -> Any:
-        keys = keys.copy() if keys is rows else keys  # else NumPy makes one triangle and copies it number by number
-        return np.matmul(rows, keys.T, out=self._buffer(part, rows, (len(rows), len(keys))))
+        if keys is rows:  # NumPy would make one triangle, and copy it number by number
+            keys = np.positive(rows, out=self.buffer(KEY, rows, rows.shape))
+        return np.matmul(rows, keys.T, out=self.buffer(part, rows, (len(rows), len(keys))))
 
     def spreads(self, temperature: Any) -> bool:
         return not (temperature if isinstance(temperature, float) else temperature.min(initial=1.0)) >= NEAR
 
     def exp_shifted(self, x: Any, shift: Any, weight: Any = None, keep: bool = False, far: bool = False) -> Any:
-        x = np.subtract(x, shift, out=self._buffer(-1, x, x.shape) if keep else x)
+        x = np.subtract(x, shift, out=self.buffer(FACTOR, x, x.shape) if keep else x)
         if far:
             floor, above = FLOOR[x.dtype.itemsize]
             np.exp(np.maximum(x, floor, out=x), out=x)
@@ -114,7 +127,7 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         size = rows_in_cache(x.shape[1])
         for first in range(0, len(x), size):
             part = x[first : first + size]
-            part *= np.add(rows[first : first + size], columns, out=self._buffer(-1, x, part.shape))
+            part *= np.add(rows[first : first + size], columns, out=self.buffer(FACTOR, x, part.shape))
         return x
 
     def column_sums(self, x: Any) -> Any:
@@ -185,7 +198,7 @@ class NumPyArithmetic(ArrayAPIArithmetic):
     def add_product(self, total: Any, a: Any, b: Any) -> Any:
         if total is None:
             return a @ b
-        total += np.matmul(a, b, out=self._buffer(-2, total, total.shape))
+        total += np.matmul(a, b, out=self.buffer(SUMMAND, total, total.shape))
         return total
 
     def positive_scores(self, rows: Any, keys: Any, block: Any, first_row: int) -> Any:
@@ -193,7 +206,8 @@ class NumPyArithmetic(ArrayAPIArithmetic):
             return super().positive_scores(rows, keys, block, first_row)
         return block.diagonal(first_row).copy()[:, None]
 
-    def unit_rows(self, x: Any, dtype: Any, over: Any = None) -> Any:
+    def unit_rows(self, x: Any, dtype: Any, over: Any = None, part: int | None = None) -> Any:
+        """As the others do; with a `part`, of its memory."""
         x = x.astype(dtype, copy=False)
         squares = np.vecdot(x, x)[..., None]
         # No square that matters left the dtype's range; not so for rows of zeros, or NaN.
@@ -204,7 +218,8 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         if not (lowest > LEAST and highest < 1 / LEAST):
             return super().unit_rows(x, dtype, over)
         length = np.sqrt(squares) if isinstance(over, float) and over == 1 else np.sqrt(squares) * over
-        return x / length, Normed(length, over)
+        room = None if part is None else self.buffer(part, x, x.shape)
+        return np.divide(x, length, out=room), Normed(length, over)
 
     def through_unit_rows(self, gradient: Any, made: Any, back: Any) -> Any:
         if not isinstance(back, Normed):
@@ -213,6 +228,6 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         along = np.vecdot(made, gradient)[..., None]
         if not (isinstance(over, float) and over == 1):
             along *= over * over
-        gradient -= np.multiply(made, along, out=self._buffer(-2, made, made.shape))
+        gradient -= np.multiply(made, along, out=self.buffer(SUMMAND, made, made.shape))
         gradient /= length
         return gradient

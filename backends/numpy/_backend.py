@@ -35,7 +35,12 @@ class ArrayAPIBackend(ArrayAPIArithmetic):
         return True
 
     def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
-        loss, gradients, measures = solve(self.run(), options, inputs, wanted)
+        return self.solve_with(self.run(), options, inputs, wanted)
+
+    def solve_with(
+        self, b: ArrayAPIArithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...]
+    ) -> tuple[Any, Gradients]:
+        loss, gradients, measures = solve(b, options, inputs, wanted)
         loss = (loss, measures) if options.measure else loss
         return loss, {name: self.as_given(g, getattr(inputs, name)) for name, g in gradients.items()}
 
@@ -57,15 +62,15 @@ class NumPyBackend(ArrayAPIBackend):
     def owns(self, x: object) -> bool:
         return isinstance(x, np.ndarray) and not isinstance(x, np.ma.MaskedArray | np.matrix)
 
-    def run(self) -> ArrayAPIArithmetic:
+    def run(self) -> NumPyArithmetic:
         return NumPyArithmetic(np)
 
     def solve(self, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
-        with np.errstate(all="ignore"):  # an exponential that underflows, or a NaN of the caller's, is no event here
-            b = self.run()
+        # An exponential that underflows, or a NaN of the caller's, is no event here.
+        with np.errstate(all="ignore"), self.run() as b:
             if _small.applies(b, options, inputs, bool(wanted)):
                 return _small.solve(b, options, inputs, wanted)
-            return super().solve(options, inputs, wanted)
+            return self.solve_with(b, options, inputs, wanted)
 
     def as_given(self, gradient: Any, x: Any) -> Any:
         gradient = np.asarray(gradient, x.dtype)

@@ -11,26 +11,26 @@ from typing import Any
 import numpy as np
 
 from infonce import small
-from infonce.arithmetic import Arithmetic
 from infonce.problem import Gradients, Inputs, Options
 
-from ._arithmetic import own_entries
+from ._arithmetic import KEY, QUERY, NumPyArithmetic, own_entries
 
 total = np.add.reduce
 
 
-def applies(b: Arithmetic, options: Options, inputs: Inputs, gradients: bool) -> bool:
+def applies(b: NumPyArithmetic, options: Options, inputs: Inputs, gradients: bool) -> bool:
     """Whether `solve` may answer a call: of arrays, and no subclass."""
     return small.applies(b, options, inputs, gradients) and all(x is None or type(x) is np.ndarray for x in inputs[:2])
 
 
-def solve(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
+def solve(b: NumPyArithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
     """As `Backend.solve`."""
     if options.views:
         return two_views(b, options, inputs, wanted)
     query, key = inputs.query, inputs.positive_key
-    (q, q_back), (k, k_back) = b.unit_rows(query, query.dtype, inputs.temperature), b.unit_rows(key, key.dtype)
-    z = q @ k.T
+    q, q_back = b.unit_rows(query, query.dtype, inputs.temperature, part=QUERY)
+    k, k_back = b.unit_rows(key, key.dtype, part=KEY)
+    z = b.scores(q, k)
     own = own_entries(z, 0)
     positive = own.copy()
     own[...] = -math.inf
@@ -57,13 +57,15 @@ def solve(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ..
             gradient *= scale
         found["query"] = b.through_unit_rows(gradient, q, q_back)
     if "positive_key" in wanted:
-        found["positive_key"] = b.through_unit_rows(z.T @ (q if scale is None else q * scale), k, k_back)
+        if scale is not None:
+            q *= scale  # which nobody needs any more
+        found["positive_key"] = b.through_unit_rows(z.T @ q, k, k_back)
     return loss, found
 
 
-def two_views(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
+def two_views(b: NumPyArithmetic, options: Options, inputs: Inputs, wanted: tuple[str, ...]) -> tuple[Any, Gradients]:
     """`solve` for the rows of two views against each other."""
-    rows, back = b.unit_rows(inputs.query, inputs.query.dtype, math.sqrt(inputs.temperature))
+    rows, back = b.unit_rows(inputs.query, inputs.query.dtype, math.sqrt(inputs.temperature), part=QUERY)
     z, samples = b.scores(rows, rows), len(rows) // 2
     partners = own_entries(z[:samples], samples), own_entries(z[samples:], 0)
     positive = np.concatenate(partners)
@@ -79,7 +81,7 @@ def two_views(b: Arithmetic, options: Options, inputs: Inputs, wanted: tuple[str
     return loss, {"query": b.through_unit_rows(z @ rows, rows, back)}
 
 
-def closed_form(b: Arithmetic, options: Options, sums: Any, positive: Any) -> tuple[Any, Any]:
+def closed_form(b: NumPyArithmetic, options: Options, sums: Any, positive: Any) -> tuple[Any, Any]:
     """The reduced loss, and its slope with respect to the log-sum-exps, in each direction."""
     losses, missed = b.softplus(np.log(sums) - positive)
     if options.symmetric:

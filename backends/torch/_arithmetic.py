@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import softplus, threshold
 
 from infonce.arithmetic import Arithmetic, Body
-from infonce.blocks import ON_CPU, ON_GPU, Blocks, concatenated, rows_in_cache, walk, written
+from infonce.blocks import IN_PLACE, ON_GPU, Blocks, concatenated, rows_in_cache, walk, written
 from infonce.halves import Fused, Halved
 from infonce.rows import LEAST
 from infonce.spread import FLOOR, NEAR
@@ -23,8 +23,6 @@ NAMES = {getattr(torch, name): name for name in ("float16", "bfloat16", "float32
 # Of halves: from torch 2.8 on.
 SUMS_IN_FLOAT32 = "dtype" in torch.ops.aten.mm.overloads()  # type: ignore[no-untyped-call]
 SMALL = 1 << 16  # entries of a block that costs less than keeping it
-# Of 2^24 pairs each scored once, in blocks, it takes four fifths of the time; NumPy and TensorFlow take more.
-IN_PLACE = ON_CPU._replace(pairs=1 << 22)
 
 
 class Normed(NamedTuple):
