@@ -16,7 +16,7 @@ from infonce.halves import Fused, Halved
 from infonce.rows import LEAST
 from infonce.spread import FLOOR, NEAR
 
-from . import _kernel, _kernel_products, _kernel_rows, _namespace
+from . import _kernel, _kernel_products, _kernel_rows, _namespace, _products
 from ._small import NATS, extreme, weight_norm, weight_norm_backward
 
 NAMES = {getattr(torch, name): name for name in ("float16", "bfloat16", "float32", "float64")}
@@ -54,6 +54,7 @@ class TorchArithmetic(Arithmetic):
 
     def __init__(self, in_place: bool, device: str = "cpu") -> None:
         self.in_place, self._device = in_place, device
+        self._on_cpu = in_place and device == "cpu"
         self._buffers: dict[int, Tensor] = {}
         self._corner: Tensor | None = None  # of the last block
 
@@ -80,7 +81,7 @@ class TorchArithmetic(Arithmetic):
         return walk(body, rows, block, written(Tensor.new_empty) if self.in_place else concatenated(torch.cat))
 
     def spreads(self, temperature: Any) -> bool:
-        if not self.in_place or self._device != "cpu":
+        if not self._on_cpu:
             return False
         if not isinstance(temperature, float):
             temperature = temperature.min().item() if temperature.numel() > 0 else NEAR
@@ -100,6 +101,8 @@ class TorchArithmetic(Arithmetic):
         return x if weight is None else x.mul_(weight)
 
     def exponential(self, x: Tensor) -> Any:
+        if self._on_cpu:
+            return x.mul_(1 / NATS).exp2_()
         return x.exp_() if self.in_place else super().exponential(x)
 
     def times_sum(self, x: Tensor, rows: Tensor, columns: Tensor) -> Any:
@@ -165,9 +168,9 @@ class TorchArithmetic(Arithmetic):
             return super().against_others(rows, keys, own, first_row, bounded, halves, far)
         if self._has_kernels(rows, rows.dtype):
             return _kernel.against_others(self.scores, rows, keys, first_row, bounded, halves)
-        in_bits = bounded and halves is None and self._device == "cpu"
+        in_bits = bounded and halves is None and self._on_cpu
         if in_bits:
-            z = self._by_column(rows, keys, scale=1 / NATS)
+            z = self._in_any_order(rows, keys, scale=1 / NATS)
         else:
             z = self.scores(rows, keys) if halves is None else self.half_scores(*halves)
         entries = z.diagonal(first_row).unsqueeze_(1)
@@ -202,9 +205,9 @@ class TorchArithmetic(Arithmetic):
         return super().halved(x, unit, back, half, normalize)
 
     def rounded_product(self, x: Tensor, row: Tensor, half: Any) -> Any:
-        if self.in_place:
-            return torch.mul(x, row, out=torch.empty_like(x, dtype=half))
-        return super().rounded_product(x, row, half)
+        if not self.in_place:
+            return super().rounded_product(x, row, half)
+        return torch.mul(x, row, out=torch.empty_like(x, dtype=half))
 
     def fused(self, rows: Halved, keys: Halved, period: int | None = None) -> Fused | None:
         x = rows.rows
@@ -213,29 +216,36 @@ class TorchArithmetic(Arithmetic):
         return _kernel_products if _kernel_products.fits(rows, keys, period) else None
 
     def product(self, a: Tensor, b: Tensor) -> Tensor:
-        if a.dtype != torch.bfloat16:
-            return torch.matmul(a, b)
-        # The CPU has no product of halves that it does not round.
-        return torch.mm(a, b, out_dtype=torch.float32) if a.is_cuda else torch.mm(a.float(), b.float())
+        if a.dtype == torch.bfloat16:
+            if a.is_cuda:
+                return torch.mm(a, b, out_dtype=torch.float32)
+            a, b = a.float(), b.float()  # a CPU rounds its products of halves
+        return _products.product(a, b) if self._on_cpu else torch.matmul(a, b)
 
     def add_product(self, total: Tensor | None, a: Tensor, b: Tensor) -> Any:
         if not self.in_place or total is None:
             return super().add_product(total, a, b)
         if a.dtype != torch.bfloat16:
-            return total.addmm_(a, b)
+            return _products.add_product(total, a, b) if self._on_cpu else total.addmm_(a, b)
         if a.is_cuda:
             return torch.addmm(total, a, b, out_dtype=torch.float32, out=total)
         return super().add_product(total, a, b)
 
+    def zeros_after(self, done: Any, like: Tensor) -> Any:
+        by_column = self._on_cpu and _products.linear is not None  # as that makes most of what will be added
+        return like.new_zeros(like.shape[::-1]).t() if by_column else super().zeros_after(done, like)
+
     def scores(self, rows: Tensor, keys: Tensor, part: int = 0, alone: bool = False) -> Any:
         if not self.in_place or rows.dtype == torch.bfloat16:
             return super().scores(rows, keys, part, alone)
-        if alone and self._device == "cpu":
-            return self._by_column(rows, keys, part)
+        if self._on_cpu and (alone or _products.applies(rows, keys.T)):
+            return self._in_any_order(rows, keys, part)
         return torch.mm(rows, keys.T, out=self._out(part, rows, (rows.shape[0], keys.shape[0])))
 
-    def _by_column(self, rows: Tensor, keys: Tensor, part: int = 0, scale: float = 1.0) -> Tensor:
-        """`scale` times the scores, column by column in memory: of few rows such products are faster on a CPU."""
+    def _in_any_order(self, rows: Tensor, keys: Tensor, part: int = 0, scale: float = 1.0) -> Tensor:
+        """`scale` times the scores, on a CPU: by MKL column by column, which of few rows is faster."""
+        if _products.applies(rows, keys.T):
+            return _products.product(rows if scale == 1 else rows * scale, keys.T)
         out = self._out(part, keys, (keys.shape[0], rows.shape[0]))
         return out.addmm_(keys, rows.T, beta=0, alpha=scale).T
 
@@ -261,7 +271,7 @@ class TorchArithmetic(Arithmetic):
             made, scales, halves = _kernel_rows.unit_rows(flat, 1.0 if over is None else over)
             return made.view(x.shape), OnGPU(scales, over, halves)
         # On the CPU a look at the norms waits for nothing: unless one is extreme, its squares were in range.
-        if not self.in_place or x.device.type != "cpu" or x.numel() == 0:
+        if not self._on_cpu or x.numel() == 0:
             return super().unit_rows(x, dtype, over)
         x = x.to(dtype)
         flat = x if x.ndim == 2 and x.is_contiguous() else x.reshape(-1, x.shape[-1]).contiguous()
@@ -281,7 +291,7 @@ class TorchArithmetic(Arithmetic):
         if not isinstance(back, Normed):
             return super().through_unit_rows(gradient, made, back)
         rows, length, norm, over = back
-        gradient = gradient if over is None else gradient / over
+        gradient = (gradient if over is None else gradient / over).contiguous()
         if gradient.ndim == 2:
             return weight_norm_backward(gradient, rows, length, norm, 0)[0]
         return weight_norm_backward(gradient.reshape(rows.shape), rows, length, norm, 0)[0].view(gradient.shape)

@@ -97,7 +97,8 @@ def run(
                 return found
         again = dict(zip(plain.KEPT, kept, strict=False))
         loss, gradients, measures = solve(arithmetic, options, inputs, wanted, cotangent, again)
-    return loss, *measures, *gradients.values()
+    # A product may lie column by column in memory, and so may the exponentials that a cotangent is to come for.
+    return loss, *measures, *(x.contiguous() if made else x for x in gradients.values())
 
 
 def _solve(

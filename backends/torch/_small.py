@@ -10,11 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear, softplus
+from torch.nn.functional import softplus
 
 from infonce import small
 from infonce.arithmetic import Arithmetic
 from infonce.problem import Inputs, Options
+
+from ._products import product
 
 # Rows times given lengths over their norms, and the way back, in one operation each, by all threads.
 weight_norm = torch._weight_norm_interface
@@ -47,7 +49,7 @@ def solve(
     if kept:
         loss, (z, slope) = None, kept
     else:
-        z = linear(q, k)
+        z = product(q, k.t())
         own = z.diagonal().unsqueeze_(1)
         positive = own.clone()
         own.fill_(-math.inf)
@@ -74,9 +76,9 @@ def solve(
         p = z * (slope * weight) if kept else z.mul_(slope.mul_(weight))
     gradients = []
     if "query" in wanted:
-        gradients.append(weight_norm_backward(torch.mm(p, k), query, length, q_norm, 0)[0])
+        gradients.append(weight_norm_backward(product(p, k), query, length, q_norm, 0)[0])
     if "positive_key" in wanted:
-        gradients.append(weight_norm_backward(torch.mm(p.t(), q), key, length, k_norm, 0)[0])
+        gradients.append(weight_norm_backward(product(p.t(), q).contiguous(), key, length, k_norm, 0)[0])
     return loss, *gradients
 
 
@@ -89,7 +91,7 @@ def two_views(
     x, norm = weight_norm(rows, length)
     if extreme(norm):
         return None
-    z, samples = linear(x, x), rows.shape[0] // 2
+    z, samples = product(x, x.t()), rows.shape[0] // 2
     partners = z.diagonal(samples), z.diagonal(-samples)
     positive = torch.cat(partners).unsqueeze_(1)
     b.mask_samples(z, samples, 2)
@@ -103,7 +105,7 @@ def two_views(
     of_pair = (missed[:samples] + missed[samples:]).neg_().squeeze_(1)
     for own in partners:
         own.copy_(of_pair)
-    return loss, weight_norm_backward(torch.mm(z, x), rows, length, norm, 0)[0]
+    return loss, weight_norm_backward(product(z, x), rows, length, norm, 0)[0]
 
 
 def extreme(norm: Tensor) -> bool:
