@@ -169,7 +169,7 @@ def passes(b: Arithmetic, options: Options, z: Rows, block_size: int, weight: An
             of_t = of_t + w * xp.sum(p, axis=-1, keepdims=True) * options.margin / (t * t)
         g = g + w * p
         keys = b.add_transposed(sums[0] if sums else None, g, cut.query)
-        return (loss, present, xp.matmul(g, z.keys), of_t), (keys,)
+        return (loss, present, b.product(g, z.keys), of_t), (keys,)
 
     def start() -> tuple[Any, ...]:
         return (xp.zeros_like(z.keys),) if wanted else ()
