@@ -21,7 +21,10 @@ CPU_INFO = Path("/proc/cpuinfo")  # on Linux; Windows has a variable
 
 
 def of_amd() -> bool:
-    return VENDOR in (CPU_INFO.read_text() if CPU_INFO.exists() else os.environ.get("PROCESSOR_IDENTIFIER", ""))
+    if not CPU_INFO.exists():
+        return VENDOR in os.environ.get("PROCESSOR_IDENTIFIER", "")
+    with CPU_INFO.open() as info:
+        return VENDOR in info.read(1024)  # of the first core
 
 
 def one_dnn() -> Callable[..., Tensor] | None:
