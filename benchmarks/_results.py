@@ -64,14 +64,15 @@ def header(framework: str, device: str | None = None) -> tuple[str, str, str]:
 
 
 def cpu() -> str:
-    """The processor's name and the number of cores that this process may use."""
-    name = platform.processor() or platform.machine()
+    """The processor's name, the number of cores that this process may use, and whether Linux tells of AVX-512."""
     try:
-        found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        info = Path("/proc/cpuinfo").read_text()
     except OSError:
-        found = None
+        info = ""
+    found = re.search(r"^model name\s*: (.*)$", info, re.MULTILINE)
+    name = found[1] if found else platform.processor() or platform.machine()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{found[1] if found else name}, {cores} cores"
+    return f"{name}, {cores} cores{', AVX-512' if 'avx512f' in info else ''}"
 
 
 def versions(framework: str) -> str:
