@@ -27,8 +27,6 @@ class Blocks(NamedTuple):
 FEWEST = 128  # rows: a product of fewer costs more
 FUNCTIONAL = Blocks(1 << 20, 1 << 20, 1 << 20, 1 << 22, 512)  # where nothing is done in place, several copies are held
 ON_CPU = Blocks(1 << 20, 1 << 24, 1 << 24, 1 << 22, 512)  # most logits stay in the caches
-# Where blocks are written over, several that score each pair of rows once take less time than one from there on.
-IN_PLACE = ON_CPU._replace(pairs=1 << 22)
 # 2 GiB in float32: few calls, whose sums over blocks cost little.
 ON_GPU = Blocks(1 << 26, 1 << 26, 1 << 26, 1 << 29, 8192)
 

@@ -11,7 +11,7 @@ import array_api_compat
 import numpy as np
 
 from infonce.arithmetic import Arithmetic, Body
-from infonce.blocks import IN_PLACE, Blocks, concatenated, rows_in_cache, walk, written
+from infonce.blocks import ON_CPU, Blocks, concatenated, rows_in_cache, walk, written
 from infonce.halves import Halved
 from infonce.rows import LEAST
 from infonce.spread import FLOOR, NEAR
@@ -89,7 +89,7 @@ class NumPyArithmetic(ArrayAPIArithmetic):
         return walk(body, rows, block, written(lambda like, shape: np.empty(shape, like.dtype)))
 
     def blocks(self) -> Blocks:
-        return IN_PLACE
+        return ON_CPU
 
     def buffer(self, part: int, like: Any, shape: tuple[int, ...]) -> Any:
         """Memory for a block that the next block of the same part writes over; None: NumPy's own will do."""

@@ -7,7 +7,7 @@ graphs.
 from __future__ import annotations
 
 import math
-import os
+import platform
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,15 +16,16 @@ from torch import Tensor
 
 # Multiplications that pay back what oneDNN does before it starts; and the copy of a factor, too.
 LEAST, LEAST_COPIED = 1 << 22, 1 << 24
-VENDOR = "AuthenticAMD"
-CPU_INFO = Path("/proc/cpuinfo")  # on Linux; Windows has a variable
+MULTIPLE = 32  # of all sizes: oneDNN keeps two thirds of a megabyte for each shape that it met, of up to 1,024
+CPU_INFO = Path("/proc/cpuinfo")
 
 
 def of_amd() -> bool:
-    if not CPU_INFO.exists():
-        return VENDOR in os.environ.get("PROCESSOR_IDENTIFIER", "")
-    with CPU_INFO.open() as info:
-        return VENDOR in info.read(1024)  # of the first core
+    try:
+        with CPU_INFO.open(errors="replace") as info:
+            return "AuthenticAMD" in info.read(1024)  # of the first core
+    except OSError:
+        return "AuthenticAMD" in platform.processor()
 
 
 def one_dnn() -> Callable[..., Tensor] | None:
@@ -40,24 +41,33 @@ def one_dnn() -> Callable[..., Tensor] | None:
 linear = one_dnn()
 
 
-def applies(a: Tensor, b: Tensor) -> bool:
-    """Whether a @ b is oneDNN's."""
+def dense(x: Tensor) -> bool:
+    """Whether a matrix lies row by row or column by column in memory; of others oneDNN is a thousand times slower."""
+    return x.stride() in ((x.shape[1], 1), (1, x.shape[0]))
+
+
+def by_one_dnn(a: Tensor, b: Tensor, scale: float = 1.0) -> Tensor | None:
+    """scale * a @ b, which lies in memory row by row where `a` does, else column by column; None where MKL has it."""
     if linear is None or a.dtype != torch.float32:
-        return False
-    enough = math.prod(a.shape) * b.shape[1] >= (LEAST if a.stride(1) == 1 else LEAST_COPIED)
-    return enough and bool(torch.backends.mkldnn.enabled)
+        return None
+    sizes, by_row = (*a.shape, b.shape[1]), a.stride(1) == 1
+    if math.prod(sizes) < (LEAST if by_row else LEAST_COPIED) or any(size % MULTIPLE for size in sizes):
+        return None
+    traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    if traced or not (dense(a) and dense(b) and torch.backends.mkldnn.enabled):
+        return None
+    a = a if scale == 1 else a * scale
+    # What comes first is read row by row: of the two the smaller is copied for it.
+    return linear(a, b.t(), None, "none", [], "") if by_row else linear(b.t(), a, None, "none", [], "").t()
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b, which lies in memory row by row where `a` does, else perhaps column by column."""
-    if linear is None or not applies(a, b):
-        return torch.mm(a, b)
-    if a.stride(1) == 1:
-        return linear(a, b.t(), None, "none", [], "")
-    # What comes first is read row by row: of the two the smaller is copied for it.
-    return linear(b.t().contiguous(), a, None, "none", [], "").t()
+    """a @ b"""
+    found = by_one_dnn(a, b)
+    return torch.mm(a, b) if found is None else found
 
 
 def add_product(total: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """The total, with a @ b added to it in place."""
-    return total.add_(product(a, b)) if applies(a, b) else total.addmm_(a, b)
+    found = by_one_dnn(a, b)
+    return total.addmm_(a, b) if found is None else total.add_(found)
