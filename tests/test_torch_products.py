@@ -86,7 +86,7 @@ def test_views_with_gaps_are_left_to_torch(of: Any, calls: list[tuple[int, ...]]
 @pytest.mark.filterwarnings("ignore:`torch.jit.trace:DeprecationWarning")
 def test_traces_are_left_to_torch(calls: list[tuple[int, ...]]) -> None:
     a, b = matrix(5, 7), matrix(7, 3)
-    traced = torch.jit.trace(_products.product, (a, b))
+    traced = torch.jit.trace(_products.product, (a, b), check_trace=False)
     assert calls == []
     torch.testing.assert_close(traced(a, b), a @ b)
 

@@ -48,13 +48,12 @@ def dense(x: Tensor) -> bool:
 
 def by_one_dnn(a: Tensor, b: Tensor, scale: float = 1.0) -> Tensor | None:
     """scale * a @ b, which lies in memory row by row where `a` does, else column by column; None where MKL has it."""
-    if linear is None or a.dtype != torch.float32:
+    if linear is None or a.dtype != torch.float32 or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         return None
     sizes, by_row = (*a.shape, b.shape[1]), a.stride(1) == 1
     if math.prod(sizes) < (LEAST if by_row else LEAST_COPIED) or any(size % MULTIPLE for size in sizes):
         return None
-    traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    if traced or not (dense(a) and dense(b) and torch.backends.mkldnn.enabled):
+    if not (dense(a) and dense(b) and torch.backends.mkldnn.enabled):
         return None
     a = a if scale == 1 else a * scale
     # What comes first is read row by row: of the two the smaller is copied for it.
