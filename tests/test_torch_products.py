@@ -108,10 +108,15 @@ def test_users_who_turn_it_off_have_torchs_own(calls: list[tuple[int, ...]], mon
     [(224, False, 0), (256, False, 1), (256, True, 0), (512, True, 1), (528, False, 0), (528, True, 0)],
 )
 def test_small_ones_and_odd_sizes_are_left_to_torch(
-    rows: int, transposed: bool, asked: int, calls: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+    rows: int, transposed: bool, asked: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.undo()
-    monkeypatch.setattr(_products, "linear", lambda x, w, *_: calls.append(()) or x @ w.t())
+    calls = []
+
+    def linear(x: Tensor, w: Tensor, *_: Any) -> Tensor:
+        calls.append(x.shape)
+        return x @ w.t()
+
+    monkeypatch.setattr(_products, "linear", linear)
     _products.product(matrix(rows, rows, transposed), matrix(rows, 64))
     assert len(calls) == asked
 
